@@ -1,0 +1,1 @@
+"""The Responses API's shapes, pure: no I/O, no web framework."""

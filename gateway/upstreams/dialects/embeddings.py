@@ -1,0 +1,20 @@
+"""Embeddings as an upstream speaks them; there is nothing to stream."""
+
+from gateway import errors, tokens
+from gateway.upstreams import relay
+
+PATH = "/embeddings"
+Relay = None
+
+
+def body(call, model, stateful):
+    """Return the payload for an upstream."""
+    return {**call.payload, "model": model}
+
+
+def whole(call, data, stateful):
+    """Return a whole answer for the client, and its Usage."""
+    found = relay.load(data)
+    if found.get("error") or not isinstance(found.get("data"), list):
+        raise errors.UpstreamBadResponse()
+    return relay.rename(data, found, call.model), tokens.read(found.get("usage"))

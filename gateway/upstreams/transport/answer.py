@@ -1,0 +1,108 @@
+"""Bytes from an upstream to the parts of an HTTP answer, by llhttp; no sockets here."""
+
+import zlib
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from requests import exceptions
+
+QUIET = 65536  # most bytes of head, chunk lines or trailers between two pieces of body
+HEADERS = 100
+INFLATED = 16 * 1024 * 1024  # most bytes of an answer that came compressed without being asked
+
+
+class Reset(exceptions.ConnectionError):
+    """The connection was there, and then it was not; `began` if some of the answer had come."""
+
+    def __init__(self, message, began=False):
+        super().__init__(message)
+        self.began = began
+
+
+class Answer:
+    """What llhttp has found so far; its `on_…` methods are llhttp's callbacks."""
+
+    __slots__ = ("parser", "status", "headers", "pairs", "pieces", "head", "done", "dirty")
+    __slots__ += ("got", "keep", "quiet")
+
+    def __init__(self):
+        self.parser = HttpResponseParser(self)
+        self.status = self.quiet = 0
+        self.headers, self.pairs, self.pieces = {}, [], []
+        self.head = self.done = self.dirty = self.got = self.keep = False
+
+    def on_header(self, name, value):
+        self.pairs.append((name, value))
+
+    def on_headers_complete(self):
+        status = self.parser.get_status_code()
+        if status < 200:  # an interim answer; the real one follows
+            self.pairs = []
+            return
+        self.status, self.head = status, True
+        found = self.headers
+        for name, value in self.pairs:
+            name, value = name.decode("latin-1").lower(), value.decode("latin-1")
+            found[name] = f"{found[name]}, {value}" if name in found else value
+
+    def on_body(self, data):
+        self.quiet = 0
+        self.pieces.append(data)
+
+    def on_message_complete(self):
+        if self.head:
+            self.dirty, self.done = self.done, True  # a second message is nothing we asked for
+            self.keep = self.parser.should_keep_alive()
+
+    def feed(self, data):
+        """Take what one recv gave. Raises InvalidHeader for what is not HTTP."""
+        self.got = True
+        self.quiet += len(data)
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as exc:
+            raise exceptions.InvalidHeader("101 was not asked for") from exc
+        except HttpParserError as exc:
+            if not self.done:
+                raise exceptions.InvalidHeader("not HTTP") from exc
+            self.dirty = True
+        if self.quiet > QUIET or len(self.pairs) > HEADERS:
+            raise exceptions.InvalidHeader("head or chunk line too long")
+
+    def end(self):
+        """The upstream has closed: a clean end only where the body was delimited by that."""
+        if not self.head:
+            if self.got:
+                raise exceptions.InvalidHeader("closed inside the head")
+            raise Reset("closed without an answer")
+        if not self.done and not {"content-length", "transfer-encoding"}.isdisjoint(self.headers):
+            raise exceptions.ChunkedEncodingError("body cut short")
+        self.done = True
+
+    def take(self):
+        """Return what has come of the body, as it came."""
+        pieces, self.pieces = self.pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class Inflate:
+    """Undoes gzip or deflate in pieces, up to INFLATED bytes in all."""
+
+    def __init__(self, coding):
+        if coding not in ("gzip", "x-gzip", "deflate"):
+            raise exceptions.ContentDecodingError("unknown content encoding")
+        self.stream = zlib.decompressobj(47 if coding != "deflate" else 15)
+        self.left = INFLATED
+
+    def __call__(self, data):
+        try:
+            found = self.stream.decompress(data, self.left + 1)
+        except zlib.error as exc:
+            raise exceptions.ContentDecodingError("bad compression") from exc
+        self.left -= len(found)
+        if self.left < 0:
+            raise exceptions.ContentDecodingError("answer too large")
+        return found
+
+    def end(self):
+        if not self.stream.eof:
+            raise exceptions.ContentDecodingError("compression cut short")

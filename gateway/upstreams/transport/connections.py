@@ -1,0 +1,113 @@
+"""Connections to one host: looked up, opened, kept, checked before they are used again."""
+
+import collections
+import ipaddress
+import ssl
+import time
+from select import POLLIN
+
+import gevent
+from gevent import monkey, socket
+from requests import exceptions
+
+poll = monkey.get_original("select", "poll")
+
+
+class Connection:
+    """One socket to an upstream, busy or waiting in its pool."""
+
+    __slots__ = ("sock", "reused", "since", "poller")
+
+    def __init__(self, sock):
+        self.sock, self.reused, self.since, self.poller = sock, False, 0.0, None
+
+    def usable(self):
+        """Nothing has come since it was put back: no end of stream, no stray bytes."""
+        if self.poller is None:
+            self.poller = poll()
+            self.poller.register(self.sock.fileno(), POLLIN)
+        return not self.poller.poll(0)
+
+
+class Pool:
+    """The connections to one host and port."""
+
+    def __init__(self, scheme, host, port, connect, idle, context):
+        self.scheme, self.host, self.port = scheme, host, port
+        self.connect, self.idle, self.context = connect, idle, context
+        self.free = collections.deque()
+        self.addresses, self.resolved = None, 0.0
+
+    def take(self):
+        """Return a connection that is still good, or a new one."""
+        while self.free:
+            connection = self.free.pop()
+            if time.monotonic() - connection.since < self.idle and connection.usable():
+                connection.reused = True
+                return connection
+            connection.sock.close()
+        return self.dial()
+
+    def put(self, connection):
+        connection.since = time.monotonic()
+        self.free.append(connection)
+        while connection.since - self.free[0].since > self.idle:
+            self.free.popleft().sock.close()
+
+    def dial(self):
+        """Open a connection within `connect` seconds, looking up, connecting and TLS together."""
+        late = exceptions.ConnectTimeout("connect")
+        with gevent.Timeout(self.connect, late):
+            last = None
+            for family, kind, proto, _, address in self.lookup():
+                try:
+                    return Connection(self.open(family, kind, proto, address))
+                except ssl.SSLError as exc:
+                    raise exceptions.SSLError(str(exc)) from exc
+                except exceptions.RequestException:  # our own timeout; requests' are OSErrors too
+                    raise
+                except OSError as exc:
+                    last = exc
+        self.addresses = None
+        raise exceptions.ConnectionError(str(last)) from last
+
+    def open(self, family, kind, proto, address):
+        sock = socket.socket(family, kind, proto)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.connect(address)
+            if self.context is not None:
+                sock = self.context.wrap_socket(sock, server_hostname=self.host)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def lookup(self):
+        """Return getaddrinfo's list, kept for 30 s, and longer while the resolver fails."""
+        now = time.monotonic()
+        if self.addresses is None or now - self.resolved > 30:
+            flags = socket.AI_NUMERICHOST if is_address(self.host) else 0
+            try:
+                self.addresses = socket.getaddrinfo(
+                    self.host, self.port, type=socket.SOCK_STREAM, flags=flags
+                )
+            except exceptions.RequestException:
+                raise
+            except (OSError, UnicodeError) as exc:
+                if self.addresses is None:
+                    raise exceptions.ConnectionError(f"name not resolved: {exc}") from exc
+            self.resolved = now
+        return self.addresses
+
+    def close(self):
+        while self.free:
+            self.free.pop().sock.close()
+
+
+def is_address(host):
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
