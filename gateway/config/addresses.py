@@ -1,0 +1,146 @@
+"""What an address may be: where the gateway listens, where upstreams and databases are."""
+
+import re
+from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import urlsplit
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from gateway.config.checks import text
+from gateway.config.mistakes import Wrong, meant
+
+HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?")
+BIND = re.compile(r"(\[[^\]]*\]|[^:\[\]]*):([0-9]{1,5})")
+BIND_FORMS = 'expected "host:port", "[::1]:port" or "unix:/path"'
+# The kernel's sockaddr_un holds 108 bytes, the last of them zero.
+LONGEST_SOCKET = 107
+ANYWHERE = ("0.0.0.0", "[::]")
+CHAT = "/chat/completions"
+
+
+def bind(value, at):
+    """Return an address to listen on, `host:port`, `[v6]:port` or `unix:/path`.
+
+    It is written as a socket's own address would be, since the two are compared.
+    """
+    if text(value, at).startswith("unix:"):
+        return socket_path(value)
+    found = BIND.fullmatch(value)
+    if not found:
+        raise Wrong(BIND_FORMS)
+    if not known_host(found[1]):
+        raise Wrong(f"the host is not valid; {BIND_FORMS}")
+    # A port that the kernel picks would be one that no configuration knows.
+    if not 1 <= int(found[2]) <= 65535:
+        raise Wrong("the port must be from 1 to 65535")
+    return f"{plain_host(found[1].lower())}:{int(found[2])}"
+
+
+def plain_host(host):
+    if host.startswith("["):
+        return f"[{IPv6Address(host[1:-1])}]"
+    return "127.0.0.1" if host == "localhost" else host
+
+
+def socket_path(value):
+    path = value.removeprefix("unix:")
+    if not path.startswith("/") or path.endswith("/") or "\0" in path:
+        raise Wrong('a socket needs an absolute path: "unix:/run/gateway.sock"')
+    if len(path.encode("utf-8", "surrogateescape")) > LONGEST_SOCKET:
+        raise Wrong(f"the path of a socket has at most {LONGEST_SOCKET} bytes")
+    return value
+
+
+def known_host(host):
+    """Tell whether a host is a name, an IPv4 address or an IPv6 address in brackets."""
+    try:
+        if host.startswith("["):
+            return IPv6Address(host[1:-1]) is not None
+        if re.fullmatch(r"[0-9.]+", host):
+            return IPv4Address(host) is not None
+    except ValueError:
+        return False
+    return HOST.fullmatch(host) is not None and ".." not in host
+
+
+def clash(one, other):
+    """Tell whether two addresses that `bind` returned can't both be had."""
+    if "unix:" in (one[:5], other[:5]):
+        return one == other
+    (host, _, port), (host2, _, port2) = one.rpartition(":"), other.rpartition(":")
+    return port == port2 and (host == host2 or host in ANYWHERE or host2 in ANYWHERE)
+
+
+def split(value, schemes):
+    """Split an address, after what urlsplit itself lets pass has been refused."""
+    if not re.fullmatch(r"[!-~]*", value):
+        raise Wrong("must be an address in ASCII, without spaces")
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise Wrong("is no valid address: its host or its port can't be read") from None
+    if parts.scheme not in schemes:
+        raise Wrong(f"must begin with {' or '.join(scheme + '://' for scheme in schemes)}")
+    host = parts.hostname or ""
+    if not known_host(f"[{host}]" if ":" in host else host):
+        raise Wrong("has no valid host" if host else "has no host")
+    if port == 0 or parts.netloc.endswith(":"):
+        raise Wrong("the port must be from 1 to 65535")
+    return parts
+
+
+def web_address(value):
+    parts = split(value, ("http", "https"))
+    if "?" in value or "#" in value:
+        raise Wrong('must have no "?" and no "#"')
+    return parts
+
+
+def base_url(value, at):
+    """Return the address that `/chat/completions` is appended to, without a slash at its end."""
+    parts = web_address(text(value, at))
+    if "@" in parts.netloc:
+        raise Wrong("must hold no user or password: give the key as api_key")
+    if parts.path.rstrip("/").endswith(CHAT):
+        raise Wrong(f"must end before {CHAT}, which the gateway adds itself")
+    return value.rstrip("/")
+
+
+def proxy(value, at):
+    if text(value, at) and web_address(value).path not in ("", "/"):
+        raise Wrong("must have no path")
+    return value.rstrip("/")
+
+
+def redis_url(value, at):
+    if text(value, at):
+        split(value, ("redis", "rediss"))
+    return value
+
+
+def database_url(value, at):
+    """Return an SQLAlchemy address, whose SQLite path is made absolute from the file's folder."""
+    scheme = text(value, at).partition("://")[0]
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        raise Wrong("is no database address: sqlite:///path or postgresql+psycopg://…") from None
+    if scheme == "sqlite":
+        return sqlite(url, at)
+    if scheme != "postgresql+psycopg":
+        known = ("sqlite", "postgresql+psycopg")
+        raise Wrong(f"unknown kind of database{meant(scheme, known)}")
+    if not url.database:
+        raise Wrong("names no database: postgresql+psycopg://user@host/database")
+    return value
+
+
+def sqlite(url, at):
+    if url.host or url.username or url.query:
+        raise Wrong("must be sqlite:///path, without a host or options")
+    if url.database in (None, "", ":memory:") or url.database.endswith("/"):
+        raise Wrong("needs a file, since several processes share it: sqlite:///path")
+    path = at.report.folder / url.database
+    return url.set(database=str(path)).render_as_string(hide_password=False)
