@@ -1,0 +1,56 @@
+"""Who may come in: every request needs a key unless its endpoint is on the short list of others."""
+
+import re
+
+from flask import g, request
+
+from gateway import errors
+from gateway.services import services
+
+PUBLIC = frozenset({"health.live", "health.ready", "metrics.show"})
+BEARER = re.compile(r"bearer +([!-+\--~]+)", re.IGNORECASE)  # printable, no comma
+
+
+def check():
+    """Find the key of a request; decided by the endpoint that matched, never by its path alone.
+
+    Raises InvalidKey. What matched nothing and is not below /v1 is let through to its 404.
+    """
+    endpoint = request.endpoint
+    if endpoint in PUBLIC or (endpoint is None and not below_v1(request.path)):
+        return
+    if on_ops_listener(request.environ):
+        raise errors.UnknownURL(f"Invalid URL ({request.method} {request.path})")
+    key = services.keys.verify(token(request.environ))
+    g.key, g.line.key = key, key.id
+
+
+def token(environ):
+    """Return the bearer token. Raises InvalidKey."""
+    found = BEARER.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
+    if found is None:
+        raise errors.InvalidKey()
+    return found[1]
+
+
+def below_v1(path):
+    return path.lstrip("/").lower().partition("/")[0] == "v1"
+
+
+def on_ops_listener(environ):
+    """Say whether the accepting socket was the ops listener's, whatever Host says."""
+    sock = environ.get("gunicorn.socket")
+    return sock is not None and is_ops(sock.getsockname(), services.settings.server.ops_bind)
+
+
+def is_ops(address, bind):
+    """Compare a socket's own address with a configured one, such as 127.0.0.1:8001 or unix:/x."""
+    if not bind:
+        return False
+    if bind.startswith("unix:"):
+        return address == bind.removeprefix("unix:")
+    if not isinstance(address, tuple):
+        return False
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]")
+    return str(address[1]) == port and host in (address[0], "0.0.0.0", "::", "")

@@ -1,0 +1,16 @@
+"""GET /metrics, on the ops listener alone."""
+
+from flask import Blueprint, Response, request
+
+from gateway import errors, metrics
+from gateway.endpoints.access import on_ops_listener
+
+bp = Blueprint("metrics", __name__)
+
+
+@bp.get("/metrics")
+def show():
+    """Answer Prometheus."""
+    if not on_ops_listener(request.environ):
+        raise errors.UnknownURL(f"Invalid URL (GET {request.path})")
+    return Response(metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")

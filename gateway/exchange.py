@@ -1,0 +1,164 @@
+"""One client call, from accepted to settled: `run()` it, and it settles itself exactly once."""
+
+import time
+from urllib.parse import quote
+
+from gateway import errors, metrics, sse, usage, watch
+from gateway.upstreams.base import PING, Call
+
+
+class Exchange:
+    """Runs a call for one client and writes down what became of it, whatever its end.
+
+    `line` is the request's log line, which learns everything that is known at the end; `guard` is
+    the Watch over the client's socket.
+    """
+
+    def __init__(self, router, recorder, endpoint, payload, guard, line, clock=time.monotonic):
+        self.router, self.recorder, self.line, self.clock = router, recorder, line, clock
+        self.call = Call(endpoint, payload, guard, clock)
+        self.committed = self.settled = False
+        line.stream = self.call.stream
+        metrics.in_flight.inc()
+
+    def run(self):
+        """Return a WholeReply or a StreamReply. Raises GatewayError while nothing is committed."""
+        try:
+            return self.stream() if self.call.stream else self.whole()
+        except watch.Gone:
+            self.settle(end="cancelled")
+            raise errors.ClientGone() from None
+        except BaseException as exc:
+            if isinstance(exc, errors.GatewayError):
+                exc.routed = routed(self.call)
+            self.settle(error=exc)
+            raise
+
+    def whole(self):
+        answer = self.router.whole(self.call, self.line.key)
+        self.settle(answer.usage)
+        return WholeReply(answer.body, self.call)
+
+    def stream(self):
+        blocks = self.router.stream(self.call, self.line.key)
+        first = next(blocks)
+        self.committed = True
+        return StreamReply(self, first, blocks)
+
+    def settle(self, found=None, error=None, end="ok"):
+        """Write down what the call has come to; only the first settlement counts."""
+        if self.settled:
+            return
+        self.settled = True
+        self.call.watch.close()
+        metrics.in_flight.dec()
+        found, source = self.used(found)
+        self.describe(found, error, end)
+        self.measure(found)
+        now = self.clock()
+        self.recorder.add(usage.row(self.line, found, source, self.status(error, end), now))
+
+    def used(self, found):
+        """Return the Usage and who counted it."""
+        relay = self.call.relay
+        found = found or (relay.usage if relay is not None else None)
+        if found is not None:
+            return found, usage.UPSTREAM
+        found = usage.estimate(self.call)
+        return found, usage.ABSENT if found is None else usage.ESTIMATED
+
+    def describe(self, found, error, end):
+        line, call = self.line, self.call
+        line.upstream, line.usage = call.upstream, found
+        line.upstream_seconds = call.upstream_seconds if call.upstream else None
+        line.attempts = ",".join(call.attempts) or None
+        line.end = "error" if error is not None else end
+        if error is not None:
+            line.code = getattr(error, "code", "internal_error")
+
+    def measure(self, found):
+        endpoint, label, now = self.call.endpoint, self.line.label, self.clock()
+        metrics.duration.labels(endpoint, label).observe(now - self.line.started)
+        if self.line.ttft is not None:
+            metrics.first_token.labels(endpoint, label).observe(self.line.ttft)
+        if self.line.upstream_seconds is not None and not self.call.stream:
+            outside = now - self.line.started - self.line.upstream_seconds
+            metrics.overhead.labels(endpoint).observe(max(outside, 0))
+        if found is not None:
+            metrics.tokens.labels(endpoint, label, "input").observe(found.input)
+            metrics.tokens.labels(endpoint, label, "output").observe(found.output)
+
+    def status(self, error, end):
+        """Return the status that the client has got, or would have got had it stayed."""
+        if self.committed:
+            return 200
+        return getattr(error, "status", 500) if error is not None else 499 if end != "ok" else 200
+
+
+def routed(call):
+    """Return the headers that say which upstream answered, and which were tried before it."""
+    found = {}
+    if call.upstream is not None:
+        found["x-gateway-upstream"] = call.upstream
+        found["x-gateway-model"] = quote(call.upstream_model, safe="/:@ ")
+    if len(call.attempts) > 1:
+        found["x-gateway-attempts"] = ",".join(call.attempts)
+    return found
+
+
+class WholeReply:
+    """A whole answer: `body` is JSON bytes."""
+
+    def __init__(self, body, call):
+        self.body, self.call = body, call
+
+
+class StreamReply:
+    """An iterable of bytes blocks for the client; `close()` on every way out settles the exchange.
+
+    `committed` says whether an upstream has answered, or only a keepalive was due.
+    """
+
+    def __init__(self, exchange, first, blocks):
+        self.exchange, self.call = exchange, exchange.call
+        self.first, self.blocks = first, blocks
+        self.committed = first is not PING
+        self.error = None
+
+    def __iter__(self):
+        """Yield what the client gets; a fault from here on is an event of the stream."""
+        try:
+            yield self.said(self.first)
+            for block in self.blocks:
+                yield self.said(block)
+        except watch.Gone:
+            self.exchange.settle(end="cancelled")
+        except errors.GatewayError as error:
+            yield self.failed(error)
+        except Exception as exc:
+            self.exchange.settle(error=exc)
+            errors.log.error("stream failed", exc_info=exc)
+            yield self.failed(errors.InternalError())
+        else:
+            self.exchange.settle()
+
+    def said(self, block):
+        if block is PING:
+            return sse.KEEPALIVE
+        line = self.exchange.line
+        if line.ttft is None:
+            now = self.exchange.clock()
+            line.ttft = now - line.started
+            outside = max(line.ttft - self.call.upstream_seconds, 0)
+            metrics.overhead.labels(self.call.endpoint).observe(outside)
+        return block
+
+    def failed(self, error):
+        self.error = error
+        self.exchange.settle(error=error)
+        return self.call.relay.fail(error)
+
+    def close(self):
+        """Close the upstream and settle; a stream that was not read to its end was cancelled."""
+        self.blocks.close()
+        self.exchange.settle(end="cancelled")

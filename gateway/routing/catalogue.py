@@ -1,0 +1,128 @@
+"""Which models there are: those of the configuration, and those that upstreams list."""
+
+import logging
+import threading
+import time
+from typing import NamedTuple
+
+from gateway import errors
+
+log = logging.getLogger("gateway")
+
+REFRESH = 60  # seconds between two looks at what upstreams list
+LONGEST_ID = 256
+AGAIN = 2  # the same while one of them has not answered yet
+
+
+class Route(NamedTuple):
+    """Where a model's calls go; `label` is its name in metrics, bounded by the configuration."""
+
+    model: str
+    targets: tuple
+    fallbacks: tuple = ()
+    label: str = "other"
+    created: int = 0
+
+
+class Target(NamedTuple):
+    """One upstream of a model, and the name that it knows the model by."""
+
+    upstream: object
+    model: str
+    weight: float = 1
+    priority: int = 0
+
+
+class Catalogue:
+    """Finds the route of a model id."""
+
+    def __init__(self, settings, upstreams):
+        self.upstreams = upstreams
+        self.started = int(time.time())
+        self.exact, self.wildcards = {}, []
+        for model in settings.models.values():
+            if model.id.endswith("*"):
+                self.wildcards.append(model)
+            else:
+                self.exact[model.id] = self.route(model, model.id)
+        self.wildcards.sort(key=lambda model: len(model.id), reverse=True)
+        self.discovering = [upstreams[u.name] for u in settings.upstreams.values() if u.discover]
+        self.discovered = {}  # upstream name to its routes by model id
+        self.failed = {}  # upstream name to the error of its last listing
+        self.lock = threading.Lock()
+
+    def route(self, model, asked):
+        """Return the route of a configured model for the id that was asked for."""
+        rest = asked[len(model.id) - 1 :] if model.id.endswith("*") else asked
+        targets = tuple(
+            Target(
+                self.upstreams[t.upstream],
+                (t.model or asked).replace("*", rest) if model.id.endswith("*") else t.model,
+                t.weight,
+                t.priority,
+            )
+            for t in model.targets
+        )
+        return Route(asked, targets, model.fallbacks, model.id, self.started)
+
+    def find(self, model):
+        """Return the Route of a model id. Raises ModelNotFound."""
+        found = self.exact.get(model) or self.listed(model) or self.matching(model)
+        if found is None and len(self.discovered) < len(self.discovering):
+            self.refresh()  # at a fresh start nothing has been listed yet
+            found = self.listed(model)
+            if found is None and self.failed:
+                raise next(iter(self.failed.values()))
+        if found is None:
+            raise errors.ModelNotFound(model[:200])
+        return found
+
+    def listed(self, model):
+        for upstream in self.discovering:
+            found = self.discovered.get(upstream.name, {}).get(model)
+            if found is not None:
+                return found
+        return None
+
+    def matching(self, model):
+        if len(model) > LONGEST_ID or not model.isprintable():
+            return None
+        for wildcard in self.wildcards:
+            if model.startswith(wildcard.id[:-1]) and len(model) >= len(wildcard.id):
+                return self.route(wildcard, model)
+        return None
+
+    def all(self):
+        """Return the routes of every model that has a name of its own, sorted by id."""
+        found = {}
+        for upstream in reversed(self.discovering):
+            found.update(self.discovered.get(upstream.name, {}))
+        found.update(self.exact)
+        return [found[name] for name in sorted(found)]
+
+    def refresh(self):
+        """Ask the upstreams that are to be discovered what they offer."""
+        with self.lock:
+            for upstream in self.discovering:
+                self.discover(upstream)
+
+    def discover(self, upstream):
+        try:
+            names = upstream.models()
+        except errors.GatewayError as exc:
+            if upstream.name not in self.failed:
+                log.warning("models of %s could not be listed: %s", upstream.name, exc.code)
+            self.failed[upstream.name] = exc
+            return
+        self.failed.pop(upstream.name, None)
+        label = f"{upstream.name}:discovered"
+        self.discovered[upstream.name] = {
+            name: Route(name, (Target(upstream, name),), (), label, self.started) for name in names
+        }
+
+    def run(self, stop):
+        """Keep the list fresh until `stop` is set."""
+        while self.discovering:
+            self.refresh()
+            if stop.wait(AGAIN if self.failed else REFRESH):
+                return

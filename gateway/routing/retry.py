@@ -1,0 +1,71 @@
+"""Whether a failed try is worth another, after what wait, and how many there may be. Pure."""
+
+import collections
+import random
+
+from gateway import errors
+
+BASE, CAP = 0.25, 4.0  # seconds of backoff: doubled for each repeat, never above the cap
+LONGEST_WAIT = 5.0  # a longer Retry-After is the client's to wait for
+IN_ALL = 60.0  # seconds since the call began after which nothing new is tried
+EXTRA, LEAST, WINDOW = 0.2, 3, 10.0  # extra calls: share of the calls in the window, or this many
+
+LIMITED = "The upstream's rate limit was reached."
+
+AGAIN, NEXT, STOP = "again", "next", "stop"
+
+
+def verdict(error):
+    """Say what a failed try allows: this upstream again, only another one, or nothing more."""
+    if isinstance(error, errors.UpstreamRefused | errors.ResponseNotFound):
+        return STOP
+    if isinstance(error, errors.UpstreamAuthFailed | errors.StreamNotSupported):
+        return NEXT
+    answered = error.upstream_status is not None
+    if isinstance(error, errors.UpstreamTimeout) and not answered and error.param != "connect":
+        return STOP  # the client has waited long enough
+    if isinstance(error, errors.UpstreamBadResponse) and not answered:
+        return NEXT  # what it sends cannot be read, and would not be the next time
+    if isinstance(error, errors.UpstreamError | errors.RateLimited | errors.NoHealthyUpstream):
+        return NEXT if error.began else AGAIN
+    return STOP
+
+
+def is_fault(error):
+    """Tell whether a failure speaks against the upstream, and not against the request."""
+    if error.upstream_status is not None and not isinstance(error, errors.UpstreamAuthFailed):
+        return error.upstream_status >= 500 or error.upstream_status == 408
+    return isinstance(error, errors.UpstreamError)
+
+
+def delay(repeat, error, rand=random.random):
+    """Return the seconds before repeat number `repeat` (from 0), or None if that is too long."""
+    wait = rand() * min(CAP, BASE * 2**repeat)  # full jitter: a crowd does not come back at once
+    if error.retry_after is not None and error.upstream_status == 429:
+        wait = max(wait, error.retry_after)
+    return None if wait > LONGEST_WAIT else wait
+
+
+class Budget:
+    """How many extra calls the recent ones allow, so that an outage is not multiplied."""
+
+    def __init__(self):
+        self.calls, self.extra = collections.deque(), collections.deque()
+
+    def call(self, now):
+        """Count a client's call."""
+        self._forget(now)
+        self.calls.append(now)
+
+    def spend(self, now):
+        """Count an extra call if there is one left, and tell whether there was."""
+        self._forget(now)
+        if len(self.extra) >= max(LEAST, EXTRA * len(self.calls)):
+            return False
+        self.extra.append(now)
+        return True
+
+    def _forget(self, now):
+        for times in (self.calls, self.extra):
+            while times and now - times[0] > WINDOW:
+                times.popleft()

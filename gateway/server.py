@@ -1,0 +1,192 @@
+"""gunicorn: its settings and hooks, and the worker that keeps its errors in the contract's shape.
+
+gunicorn's master imports this module after gevent has patched and before it forks, so nothing
+here holds a connection or a thread at import.
+"""
+
+import contextlib
+import logging
+import os
+import resource
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+import gevent
+from gunicorn.http import errors as http
+from gunicorn.workers.ggevent import GeventWorker
+
+from gateway import banner, config, errors, local_model, logs
+
+log = logging.getLogger("gateway")
+
+METRICS = "PROMETHEUS_MULTIPROC_DIR"
+KEEPALIVE = 75  # above nginx's 60 s for idle connections, or it loses a race now and then
+SPARE = 200  # connections above the calls in flight, so that a refusal can be said
+
+# What the workers are to use: the master's last good configuration, which they inherit.
+_current = None
+_model = None
+
+
+def current():
+    """Return the settings in force, read now if no gunicorn master has read them."""
+    return _current or config.load()
+
+
+def settings(app):
+    """Return gunicorn's settings for the WSGI application named; read anew at each SIGHUP."""
+    found = reread()
+    binds = [found.server.bind, found.server.ops_bind]
+    os.environ.setdefault(METRICS, tempfile.mkdtemp(prefix="gateway-metrics-"))
+    return {
+        "wsgi_app": app,
+        "bind": [bind for bind in binds if bind],
+        "workers": int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1),
+        "worker_class": "gateway.server.GatewayWorker",
+        "worker_connections": found.server.max_in_flight + SPARE,
+        "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,
+        "preload_app": False,
+        "timeout": 30,
+        "graceful_timeout": int(found.server.drain),
+        "keepalive": KEEPALIVE,
+        "umask": 0o007 if found.server.bind.startswith("unix:") else 0o077,
+        # The C parser takes bare line feeds and folded headers, which smuggle requests.
+        "http_parser": "python",
+        # A SCRIPT_NAME header would move the path away from the keys that guard it.
+        "forwarder_headers": "",
+        "header_map": "refuse",
+        "control_socket_disable": True,
+        "logconfig_dict": logs.configuration(),
+        "on_starting": on_starting,
+        "post_worker_init": post_worker_init,
+        "worker_exit": worker_exit,
+        "child_exit": child_exit,
+        "on_exit": on_exit,
+    }
+
+
+def reread():
+    """Return fresh settings; a file that has gone bad leaves the last good ones in force."""
+    global _current
+    try:
+        _current = config.load()
+    except config.ConfigError as exc:
+        if _current is None:
+            sys.exit(str(exc))
+        log.error("The configuration has mistakes, the last good one stays in force: %s", exc)
+    return _current
+
+
+def on_starting(server):
+    """Bring the database up to date, and the local model up where it is asked for."""
+    try:
+        prepare()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def prepare():
+    global _current, _model
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    migrate()
+    if _current.local_model is not None:
+        try:
+            _model = local_model.start(_current.local_model.path)
+        except local_model.LocalModelError as exc:
+            sys.exit(str(exc))
+        os.environ["GATEWAY_LOCAL_CHAT_URL"] = _model.chat_url
+        os.environ["GATEWAY_LOCAL_EMBED_URL"] = _model.embed_url
+        _current = _current.with_local_model(_model.chat_url, _model.embed_url)
+
+
+def migrate():
+    """Run the migrations in a process of their own: the master must not hold a connection."""
+    done = subprocess.run([sys.executable, "-m", "gateway.cli", "db", "upgrade"], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def post_worker_init(worker):
+    """Start what runs in the background of a worker, now that it is patched and forked."""
+    # Ctrl-C reaches the whole group; the master tells its workers what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker.wsgi.extensions["gateway"].start()
+    if worker.age == 1:
+        banner.show(_current, os.environ)
+
+
+def worker_exit(server, worker):
+    """Let a worker that ends write down what it still holds."""
+    app = getattr(worker, "wsgi", None)
+    if app is not None and app.extensions:
+        app.extensions["gateway"].close()
+
+
+def child_exit(server, worker):
+    """Take a dead worker's gauges out of the metrics."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)
+
+
+def on_exit(server):
+    if _model is not None:
+        local_model.stop(_model.process)
+    shutil.rmtree(os.environ[METRICS], ignore_errors=True)
+
+
+class GatewayWorker(GeventWorker):
+    """gunicorn's gevent worker, whose own errors are OpenAI error objects too."""
+
+    def handle_request(self, listener_name, req, sock, addr):
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        except TimeoutError:  # the client has taken nothing for the write timeout
+            raise StopIteration from None
+
+    def handle_error(self, req, client, addr, exc):
+        """Answer what never became a request, and say so in a log line."""
+        if isinstance(exc, (gevent.GreenletExit, SystemExit, TimeoutError)):
+            return
+        error = explained(exc)
+        request_id = f"req_{secrets.token_hex(16)}"
+        line = logs.Line(request_id, getattr(req, "method", None), getattr(req, "path", None))
+        line.status, line.code, line.end = error.status, error.code, "error"
+        level = logging.ERROR if error.status >= 500 else logging.INFO
+        cause = exc if error.status >= 500 and not isinstance(exc, http.ParseException) else None
+        log.log(level, "request", exc_info=cause, extra={"fields": line.fields(line.started)})
+        with contextlib.suppress(OSError):
+            client.sendall(raw(error, request_id))
+
+
+def explained(exc):
+    """Say in our words what gunicorn could not parse."""
+    if isinstance(exc, http.LimitRequestLine):
+        return errors.URITooLong()
+    if isinstance(exc, http.LimitRequestHeaders):
+        return errors.HeadersTooLarge()
+    if not isinstance(exc, http.ParseException):
+        return errors.InternalError()
+    error = errors.InvalidRequest("The request is malformed.")
+    if isinstance(exc, http.ExpectationFailed):
+        error.status = 417
+    elif isinstance(exc, http.UnsupportedTransferCoding):
+        error.status = 501
+    elif isinstance(exc, http.InvalidHTTPVersion):
+        error.status = 505
+    return error
+
+
+def raw(error, request_id):
+    """Return a whole HTTP answer for an error that no application has seen."""
+    response = errors.reply(error)
+    response.headers["x-request-id"] = request_id
+    response.headers["connection"] = "close"
+    head = "".join(f"{name}: {value}\r\n" for name, value in response.headers)
+    return f"HTTP/1.1 {response.status}\r\n{head}\r\n".encode("latin-1") + response.get_data()

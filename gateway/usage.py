@@ -1,0 +1,94 @@
+"""What every exchange has used: one row each, written in batches off the hot path."""
+
+import collections
+import logging
+import time
+
+from gateway import errors
+from gateway.tables import usage as table
+from gateway.tokens import Usage
+
+log = logging.getLogger("gateway")
+
+BATCH = 500  # rows in one transaction
+MOST = 100_000  # rows kept in memory while the database is away
+
+UPSTREAM, ESTIMATED, ABSENT = "upstream", "estimated", "absent"
+
+
+def estimate(call):
+    """Return the Usage of a stream that ended before its upstream had counted, or None.
+
+    A chunk is taken for a token, and four bytes of the request for one of its input.
+    """
+    relay = call.relay
+    if relay is None or not relay.events:
+        return None
+    return Usage(input=call.sent // 4, output=relay.events)
+
+
+def row(line, found, source, status, now):
+    """Return the row of an exchange; unknown counts are null, never 0."""
+    counts = found or (None,) * 4
+    return {
+        "created_at": time.time(),
+        "request_id": line.request_id,
+        "key": line.key,
+        "endpoint": line.endpoint,
+        "model": line.model,
+        "upstream": line.upstream,
+        "attempts": line.attempts,
+        "status": status,
+        "code": line.code,
+        "end": line.end,
+        "input_tokens": counts[0],
+        "cached_tokens": counts[1],
+        "output_tokens": counts[2],
+        "reasoning_tokens": counts[3],
+        "usage_source": source,
+        "ttft_ms": milliseconds(line.ttft),
+        "total_ms": milliseconds(now - line.started),
+    }
+
+
+def milliseconds(seconds):
+    return None if seconds is None else round(seconds * 1000)
+
+
+class Recorder:
+    """Takes rows at once and writes them a moment later."""
+
+    def __init__(self, database):
+        self.database = database
+        self.rows = collections.deque(maxlen=MOST)
+
+    def add(self, row):
+        self.rows.append(row)
+
+    def flush(self):
+        """Write what has been taken; rows stay when the database is away."""
+        while self.rows:
+            batch = [self.rows.popleft() for _ in range(min(BATCH, len(self.rows)))]
+            try:
+                self.database.write(lambda connection, rows=batch: insert(connection, rows))
+            except errors.DependencyUnavailable:
+                self.rows.extendleft(reversed(batch))
+                return
+            except BaseException:
+                self.rows.extendleft(reversed(batch))
+                raise
+
+    def run(self, stop, interval=1.0):
+        """Flush every `interval` seconds until `stop` is set, and once more then."""
+        while not stop.wait(interval):
+            self.flush_safely()
+
+    def flush_safely(self):
+        try:
+            self.flush()
+        except Exception as exc:
+            log.error("usage could not be written", exc_info=exc)
+
+
+def insert(connection, rows):
+    connection.execute(table.insert(), rows)
