@@ -4,12 +4,11 @@
 def create_app(settings=None):
     """Return the WSGI application; settings come from the environment if left out."""
     # Imported here: gunicorn's master reads this package before it patches, and needs none of it.
-    from flask import Flask
-
     from gateway import config, endpoints
+    from gateway.endpoints.visit import App
     from gateway.services import Services
 
-    app = Flask(__name__, static_folder=None)
+    app = App(__name__, static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.json.sort_keys = False

@@ -3,7 +3,8 @@
 import time
 from urllib.parse import quote
 
-from gateway import errors, metrics, sse, usage, watch
+from gateway import errors, sse, usage, watch
+from gateway.metrics import tally
 from gateway.upstreams.base import PING, Call
 
 
@@ -19,7 +20,7 @@ class Exchange:
         self.call = Call(endpoint, payload, guard, clock)
         self.committed = self.settled = False
         line.stream = self.call.stream
-        metrics.in_flight.inc()
+        tally.in_flight += 1
 
     def run(self):
         """Return a WholeReply or a StreamReply. Raises GatewayError while nothing is committed."""
@@ -51,7 +52,7 @@ class Exchange:
             return
         self.settled = True
         self.call.watch.close()
-        metrics.in_flight.dec()
+        tally.in_flight -= 1
         found, source = self.used(found)
         self.describe(found, error, end)
         self.measure(found)
@@ -78,15 +79,15 @@ class Exchange:
 
     def measure(self, found):
         endpoint, label, now = self.call.endpoint, self.line.label, self.clock()
-        metrics.duration.labels(endpoint, label).observe(now - self.line.started)
+        tally.duration.add(now - self.line.started, endpoint, label)
         if self.line.ttft is not None:
-            metrics.first_token.labels(endpoint, label).observe(self.line.ttft)
+            tally.first_token.add(self.line.ttft, endpoint, label)
         if self.line.upstream_seconds is not None and not self.call.stream:
             outside = now - self.line.started - self.line.upstream_seconds
-            metrics.overhead.labels(endpoint).observe(max(outside, 0))
+            tally.overhead.add(max(outside, 0), endpoint)
         if found is not None:
-            metrics.tokens.labels(endpoint, label, "input").observe(found.input)
-            metrics.tokens.labels(endpoint, label, "output").observe(found.output)
+            tally.tokens.add(found.input, endpoint, label, "input")
+            tally.tokens.add(found.output, endpoint, label, "output")
 
     def status(self, error, end):
         """Return the status that the client has got, or would have got had it stayed."""
@@ -150,7 +151,7 @@ class StreamReply:
             now = self.exchange.clock()
             line.ttft = now - line.started
             outside = max(line.ttft - self.call.upstream_seconds, 0)
-            metrics.overhead.labels(self.call.endpoint).observe(outside)
+            tally.overhead.add(outside, self.call.endpoint)
         return block
 
     def failed(self, error):

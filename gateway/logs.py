@@ -1,11 +1,15 @@
 """Logs: JSON, a line a request, and no key, prompt or answer in any of them."""
 
+import collections
 import datetime
 import logging
+import os
 import time
 import traceback
 
 import orjson
+
+from gateway.aside import aside
 
 # Messages of these name types and places; those of others (ValueError, KeyError) quote values,
 # which may be a prompt.
@@ -15,33 +19,13 @@ PLAIN = (OSError, AttributeError, TypeError, NameError, ImportError)
 class Line:
     """The facts of one request, gathered on its way and written once at its end."""
 
-    __slots__ = (
-        "request_id",
-        "client_request_id",
-        "key",
-        "method",
-        "path",
-        "endpoint",
-        "model",
-        "label",
-        "upstream",
-        "attempts",
-        "status",
-        "code",
-        "stream",
-        "ttft",
-        "upstream_seconds",
-        "usage",
-        "end",
-        "started",
-    )
+    key = endpoint = model = label = upstream = attempts = status = code = None
+    ttft = upstream_seconds = usage = None
+    stream, end = False, "ok"
 
     def __init__(self, request_id, method, path, client_request_id=None, clock=time.monotonic):
-        for name in self.__slots__:
-            setattr(self, name, None)
         self.request_id, self.client_request_id = request_id, client_request_id
         self.method, self.path, self.started = method, path, clock()
-        self.stream, self.end = False, "ok"
 
     def fields(self, now):
         """Return the line under the names that last; times in milliseconds."""
@@ -71,22 +55,78 @@ def milliseconds(seconds):
     return None if seconds is None else round(seconds * 1000, 2)
 
 
-def timestamp(seconds):
-    """Return the time of a log line: UTC with milliseconds."""
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+class Stamp:
+    """Writes times as UTC with milliseconds; the part above the second is kept while it lasts."""
+
+    def __init__(self):
+        self.second, self.text = None, ""
+
+    def __call__(self, seconds):
+        second = int(seconds)
+        if second != self.second:
+            moment = datetime.datetime.fromtimestamp(second, datetime.UTC)
+            self.second, self.text = second, moment.strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self.text}.{int((seconds - second) * 1000):03}Z"
+
+
+timestamp = Stamp()
+
+
+class Lines:
+    """The request lines on their way out: gathered, and written ten times a second.
+
+    A reader that stalls must not stall the gateway: lines beyond MOST are dropped, and counted.
+    """
+
+    INTERVAL = 0.1  # seconds
+    MOST = 100_000
+
+    def __init__(self, descriptor=2):
+        self.descriptor = descriptor
+        self.waiting = collections.deque()
+        self.dropped = 0
+        self.running = False
+
+    def add(self, level, fields):
+        """Take a line; it is written at once unless `run()` does that."""
+        if len(self.waiting) >= self.MOST:
+            self.dropped += 1
+            return
+        found = {"ts": timestamp(time.time()), "level": level, **fields}
+        self.waiting.append(orjson.dumps(found, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        if not self.running:
+            self.flush()
+
+    def flush(self):
+        """Write what is waiting; this may block."""
+        waiting, self.waiting = self.waiting, collections.deque()
+        if self.dropped:
+            logging.getLogger("gateway").warning("log lines dropped: %d", self.dropped)
+            self.dropped = 0
+        data = memoryview(b"".join(waiting))
+        while data:
+            data = data[os.write(self.descriptor, data) :]
+
+    def run(self, stop):
+        """Write until `stop` is set, off the hub."""
+        self.running = True
+        while not stop.wait(self.INTERVAL):
+            if self.waiting:
+                aside(self.flush)
+        self.running = False
+        self.flush()
 
 
 class JSONFormatter(logging.Formatter):
     """Formats every record as one JSON object on one line."""
 
     def format(self, record):
-        found = {"ts": timestamp(record.created), "level": record.levelname.lower()}
-        fields = getattr(record, "fields", None)
-        if fields is None:
-            found.update(logger=record.name, message=record.getMessage())
-        else:
-            found.update(fields)
+        found = {
+            "ts": timestamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
         if record.exc_info and record.exc_info[1] is not None:
             found["exception"] = described(record.exc_info[1])
         return orjson.dumps(found, default=str).decode()

@@ -1,4 +1,4 @@
-"""gunicorn: its settings and hooks, and the worker that keeps its errors in the contract's shape.
+"""gunicorn: its settings and its hooks.
 
 gunicorn's master imports this module after gevent has patched and before it forks, so nothing
 here holds a connection or a thread at import.
@@ -8,18 +8,13 @@ import contextlib
 import logging
 import os
 import resource
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 
-import gevent
-from gunicorn.http import errors as http
-from gunicorn.workers.ggevent import GeventWorker
-
-from gateway import banner, config, errors, local_model, logs
+from gateway import banner, config, local_model, logs
 
 log = logging.getLogger("gateway")
 
@@ -46,7 +41,7 @@ def settings(app):
         "wsgi_app": app,
         "bind": [bind for bind in binds if bind],
         "workers": int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1),
-        "worker_class": "gateway.server.GatewayWorker",
+        "worker_class": "gateway.gunicorn_worker.GatewayWorker",
         "worker_connections": found.server.max_in_flight + SPARE,
         "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,
         "preload_app": False,
@@ -139,54 +134,3 @@ def on_exit(server):
     if _model is not None:
         local_model.stop(_model.process)
     shutil.rmtree(os.environ[METRICS], ignore_errors=True)
-
-
-class GatewayWorker(GeventWorker):
-    """gunicorn's gevent worker, whose own errors are OpenAI error objects too."""
-
-    def handle_request(self, listener_name, req, sock, addr):
-        try:
-            return super().handle_request(listener_name, req, sock, addr)
-        except TimeoutError:  # the client has taken nothing for the write timeout
-            raise StopIteration from None
-
-    def handle_error(self, req, client, addr, exc):
-        """Answer what never became a request, and say so in a log line."""
-        if isinstance(exc, (gevent.GreenletExit, SystemExit, TimeoutError)):
-            return
-        error = explained(exc)
-        request_id = f"req_{secrets.token_hex(16)}"
-        line = logs.Line(request_id, getattr(req, "method", None), getattr(req, "path", None))
-        line.status, line.code, line.end = error.status, error.code, "error"
-        level = logging.ERROR if error.status >= 500 else logging.INFO
-        cause = exc if error.status >= 500 and not isinstance(exc, http.ParseException) else None
-        log.log(level, "request", exc_info=cause, extra={"fields": line.fields(line.started)})
-        with contextlib.suppress(OSError):
-            client.sendall(raw(error, request_id))
-
-
-def explained(exc):
-    """Say in our words what gunicorn could not parse."""
-    if isinstance(exc, http.LimitRequestLine):
-        return errors.URITooLong()
-    if isinstance(exc, http.LimitRequestHeaders):
-        return errors.HeadersTooLarge()
-    if not isinstance(exc, http.ParseException):
-        return errors.InternalError()
-    error = errors.InvalidRequest("The request is malformed.")
-    if isinstance(exc, http.ExpectationFailed):
-        error.status = 417
-    elif isinstance(exc, http.UnsupportedTransferCoding):
-        error.status = 501
-    elif isinstance(exc, http.InvalidHTTPVersion):
-        error.status = 505
-    return error
-
-
-def raw(error, request_id):
-    """Return a whole HTTP answer for an error that no application has seen."""
-    response = errors.reply(error)
-    response.headers["x-request-id"] = request_id
-    response.headers["connection"] = "close"
-    head = "".join(f"{name}: {value}\r\n" for name, value in response.headers)
-    return f"HTTP/1.1 {response.status}\r\n{head}\r\n".encode("latin-1") + response.get_data()

@@ -10,6 +10,8 @@ from gateway.database import Database
 from gateway.exchange import Exchange
 from gateway.gate import Gate
 from gateway.keys import KeyStore
+from gateway.logs import Lines
+from gateway.metrics import tally
 from gateway.routing.catalogue import Catalogue
 from gateway.routing.router import Router
 from gateway.usage import Recorder
@@ -25,14 +27,16 @@ class Services:
         self.upstreams = upstreams.build(settings)
         self.catalogue = Catalogue(settings, self.upstreams)
         self.router = Router(self.catalogue, settings.retry, settings.timeouts.keepalive)
+        self.lines = Lines()
         self.gate = Gate(settings.server.max_in_flight)
         self.recorder = Recorder(self.database)
         self.stopping = threading.Event()
 
     def start(self):
-        """Begin what runs in the background: fresh keys, fresh models, usage that is written."""
-        for loop in (self.keys.run, self.catalogue.run, self.recorder.run):
-            threading.Thread(target=loop, args=(self.stopping,), daemon=True).start()
+        """Begin what runs in the background, each a loop until the process stops."""
+        loops = (self.keys, self.catalogue, self.recorder, self.lines, tally)
+        for loop in loops:
+            threading.Thread(target=loop.run, args=(self.stopping,), daemon=True).start()
 
     def exchange(self, endpoint, payload, guard, line):
         """Return the exchange of one client call, ready to run."""
@@ -42,6 +46,8 @@ class Services:
         """End the background, write what is still to be written, close every connection."""
         self.stopping.set()
         self.recorder.flush_safely()
+        self.lines.flush()
+        tally.flush()
         for upstream in self.upstreams.values():
             upstream.close()
         self.database.close()

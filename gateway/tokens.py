@@ -23,12 +23,11 @@ def read(usage):
     output = "output_tokens" if responses else "completion_tokens"
     if count(usage, prompt) is None and count(usage, output) is None:
         return None
-    return Usage(
-        count(usage, prompt) or 0,
-        count(usage.get(f"{prompt}_details"), "cached_tokens") or 0,
-        count(usage, output) or 0,
-        count(usage.get(f"{output}_details"), "reasoning_tokens") or 0,
-    )
+    inputs, outputs = count(usage, prompt) or 0, count(usage, output) or 0
+    cached = count(usage.get(f"{prompt}_details"), "cached_tokens") or 0
+    reasoning = count(usage.get(f"{output}_details"), "reasoning_tokens") or 0
+    # A part that is larger than the whole would make a price negative.
+    return Usage(inputs, min(cached, inputs), outputs, min(reasoning, outputs))
 
 
 def count(table, name):

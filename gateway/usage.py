@@ -2,7 +2,11 @@
 
 import collections
 import logging
+import threading
 import time
+from functools import partial
+
+import sqlalchemy as sa
 
 from gateway import errors
 from gateway.tables import usage as table
@@ -12,6 +16,9 @@ log = logging.getLogger("gateway")
 
 BATCH = 500  # rows in one transaction
 MOST = 100_000  # rows kept in memory while the database is away
+
+# What a database says of a row that it will never take, whenever it is asked.
+REFUSALS = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError)
 
 UPSTREAM, ESTIMATED, ABSENT = "upstream", "estimated", "absent"
 
@@ -61,25 +68,38 @@ class Recorder:
     def __init__(self, database):
         self.database = database
         self.rows = collections.deque(maxlen=MOST)
+        self.writing = threading.Lock()
 
     def add(self, row):
         self.rows.append(row)
 
     def flush(self):
         """Write what has been taken; rows stay when the database is away."""
-        while self.rows:
-            batch = [self.rows.popleft() for _ in range(min(BATCH, len(self.rows)))]
-            try:
-                self.database.write(lambda connection, rows=batch: insert(connection, rows))
-            except errors.DependencyUnavailable:
-                self.rows.extendleft(reversed(batch))
-                return
-            except BaseException:
-                self.rows.extendleft(reversed(batch))
-                raise
+        with self.writing:
+            size = BATCH
+            while self.rows:
+                batch = [self.rows.popleft() for _ in range(min(size, len(self.rows)))]
+                try:
+                    self.database.write(partial(insert, rows=batch))
+                except errors.DependencyUnavailable:
+                    self.rows.extendleft(reversed(batch))
+                    return
+                except REFUSALS as exc:
+                    size = 1  # the row that is refused must not keep the others back
+                    self.refused(batch, exc)
+                except BaseException:
+                    self.rows.extendleft(reversed(batch))
+                    raise
+
+    def refused(self, batch, exc):
+        """Put rows back that are to be tried one by one; drop a lone one, which is the culprit."""
+        if len(batch) > 1:
+            self.rows.extendleft(reversed(batch))
+        else:
+            log.error("the database refuses a row of usage", exc_info=exc)
 
     def run(self, stop, interval=1.0):
-        """Flush every `interval` seconds until `stop` is set, and once more then."""
+        """Flush every `interval` seconds until `stop` is set; what is left then is the owner's."""
         while not stop.wait(interval):
             self.flush_safely()
 
@@ -91,4 +111,12 @@ class Recorder:
 
 
 def insert(connection, rows):
-    connection.execute(table.insert(), rows)
+    """Insert rows that have the same columns."""
+    if connection.dialect.paramstyle != "qmark":
+        connection.execute(table.insert(), rows)
+        return
+    # SQLite takes bare tuples; looking into a dictionary for each would cost five times as much.
+    columns = ", ".join(f'"{name}"' for name in rows[0])
+    places = ", ".join("?" * len(rows[0]))
+    statement = f"INSERT INTO {table.name} ({columns}) VALUES ({places})"
+    connection.exec_driver_sql(statement, [tuple(row.values()) for row in rows])

@@ -7,15 +7,17 @@ the way may swallow them.
 """
 
 import contextlib
+import select
 import time
 import weakref
 
-from gevent import get_hub, getcurrent, sleep, socket
+from gevent import get_hub, getcurrent, monkey, sleep, socket
 
 TICK = 0.1
 FOREVER = float("inf")
 READ = 1
-TCP_CLOSE_WAIT = 8
+
+poll = monkey.get_original("select", "poll")
 
 
 class Gone(BaseException):
@@ -139,11 +141,13 @@ class Watch:
         self._left()
 
     def _closed(self):
+        """The client's end of stream, or a reset, lies behind bytes that nobody has read yet."""
+        look = poll()
         try:
-            state = self._client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-        except (OSError, AttributeError):
-            return False
-        return state[0] == TCP_CLOSE_WAIT
+            look.register(self._client.fileno(), getattr(select, "POLLRDHUP", 0))
+        except (OSError, ValueError):
+            return True
+        return bool(look.poll(0))
 
     def _left(self):
         self.gone, self.crowded = True, False

@@ -6,22 +6,22 @@ import pathlib
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "gateway"
 
 LAYERS = [
-    ["errors"],
+    ["aside", "errors"],
     ["config", "metrics", "gate", "sse", "tokens", "watch"],
     ["tables", "engines"],
     ["migrations"],
     ["database"],
-    ["schemas", "translate", "local_model", "model_keeper", "mock", "logs", "banner"],
+    ["schemas", "translate", "local_model", "model_keeper", "mock", "logs", "banner", "answer"],
     ["keys", "upstreams", "usage"],
     ["routing"],
     ["exchange"],
     ["services"],
-    ["endpoints", "server"],
+    ["endpoints", "gunicorn_worker", "server"],
     ["cli"],
     ["__init__", "wsgi", "gunicorn_conf"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-GEVENT = {"server", "watch", "upstreams/transport", "database", "gunicorn_conf"}
+GEVENT = {"aside", "server", "watch", "upstreams/transport", "database", "gunicorn_conf", "gunicorn_worker"}
 
 
 def modules():

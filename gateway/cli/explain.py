@@ -13,43 +13,75 @@ from gateway.routing.router import PATHS, Router
 @click.option("--key", metavar="ID", help="Explain it for this API key.")
 def explain(model, key):
     """Say which upstreams a call for MODEL would try, in what order, and which it skips."""
-    settings, catalogue = offered()
-    router = Router(catalogue, settings.retry, settings.timeouts.keepalive)
-    try:
-        targets = sorted(router.routes(model), key=lambda target: target.priority)
-    except errors.GatewayError as error:
-        fail(error.message)
-    click.echo(f"{model}" + (f" for {key}" if key else ""))
-    states = {target.upstream.name: health(target.upstream) for target in targets}
-    for endpoint, path in PATHS.items():
-        click.echo(f"\nPOST {path}")
-        for line in described(targets, endpoint, settings.retry.upstreams, states):
-            click.echo(f"  {line}")
+    with offered() as (settings, catalogue):
+        router = Router(catalogue, settings.retry, settings.timeouts.keepalive)
+        try:
+            targets = sorted(router.routes(model), key=lambda t: (t.priority, not t.weight))
+        except errors.GatewayError:
+            fail(f"There is no model {model}. The command gateway models lists what there is.")
+        upstreams = {target.upstream.name: target.upstream for target in targets}
+        states = {name: health(upstream) for name, upstream in upstreams.items()}
+        click.echo(f"{model} for {key}" if key else model)
+        notes = {t: [*origin(t, router, model), states[t.upstream.name]] for t in targets}
+        for endpoint, stream in calls(targets):
+            click.echo(f"\nPOST {PATHS[endpoint]}{', stream: true' if stream else ''}")
+            for line in described(notes, endpoint, stream, settings.retry.upstreams):
+                click.echo(f"  {line}")
+        for name in unlisted(router, model):
+            click.echo(f"\nThe fallback {name} is left out: there is no such model now.")
 
 
-def described(targets, endpoint, most, states):
+def calls(targets):
+    """Yield the kinds of calls that differ, as (endpoint, stream)."""
+    for endpoint in PATHS:
+        yield endpoint, False
+        speaking = [target for target in targets if endpoint in target.upstream.endpoints]
+        if endpoint != "embeddings" and not all(target.upstream.streams for target in speaking):
+            yield endpoint, True
+
+
+def described(notes, endpoint, stream, most):
     """Yield a line for each target: its place in the order, or why it is skipped."""
-    place = 0
-    for target in targets:
+    able = [target for target in notes if not unable(target, endpoint, stream)]
+    for target, known in notes.items():
         name = f"{target.upstream.name} as {target.model}"
-        if endpoint not in target.upstream.endpoints:
-            yield f"-  {name}: skipped, it does not speak {endpoint}"
-        elif place == most:
-            yield f"-  {name}: skipped, one call tries {most} upstreams at most ([retry] upstreams)"
+        if target not in able:
+            yield f"-  {name}: skipped, it {unable(target, endpoint, stream)}"
+        elif target in able[most:]:
+            yield f"-  {name}: skipped unless one above is: a call tries {most} ([retry] upstreams)"
         else:
-            place += 1
-            yield f"{place}. {name}: {reasons(target, targets, endpoint, states)}"
+            yield f"{able.index(target) + 1}. {name}: {', '.join([rank(target, able), *known])}"
+    if not able:
+        yield f"The answer is 400 {'stream' if stream else 'endpoint'}_not_supported."
 
 
-def reasons(target, targets, endpoint, states):
-    """Return what decides a target's place."""
-    found = [f"priority {target.priority}", states[target.upstream.name]]
-    equals = [
-        t for t in targets if t.priority == target.priority and endpoint in t.upstream.endpoints
-    ]
-    if len(equals) > 1:
-        share = target.weight / (sum(t.weight for t in equals) or 1)
-        found.append(f"{share:.0%} of the conversations at this priority begin here")
-    if not target.upstream.streams:
-        found.append("skipped for stream: true")
-    return ", ".join(found)
+def unable(target, endpoint, stream):
+    """Say why a target cannot take a call; nothing if it can."""
+    if endpoint not in target.upstream.endpoints:
+        return f"does not speak {endpoint}"
+    return "cannot stream" if stream and not target.upstream.streams else ""
+
+
+def rank(target, able):
+    """Say what decides a target's place."""
+    equals = [other for other in able if other.priority == target.priority]
+    if len(equals) == 1:
+        return f"priority {target.priority}"
+    share = target.weight / (sum(other.weight for other in equals) or 1)
+    return f"priority {target.priority} with {share:.0%} of the conversations"
+
+
+def origin(target, router, model):
+    """Return what says which fallback brings a target in, if it is not the model's own."""
+    route = router.catalogue.find(model)
+    for other in (route, *router.fallbacks(route)):
+        if any((t.upstream, t.model) == (target.upstream, target.model) for t in other.targets):
+            return [] if other is route else [f"fallback {other.model}"]
+    return []
+
+
+def unlisted(router, model):
+    """Return the fallbacks that no upstream offers."""
+    route = router.catalogue.find(model)
+    found = {other.model for other in router.fallbacks(route)}
+    return [name for name in route.fallbacks if name not in found]

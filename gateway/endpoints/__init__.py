@@ -14,6 +14,7 @@ from gateway.endpoints import (
     models,
     responses,
 )
+from gateway.endpoints.visit import current
 
 
 def register(app):
@@ -23,11 +24,30 @@ def register(app):
         v1.register_blueprint(child.bp)
     for blueprint in (v1, health.bp, metrics.bp):
         app.register_blueprint(blueprint)
-    app.before_request(journal.begin)
-    app.before_request(access.check)
-    app.before_request(admission.enter)
-    app.after_request(admission.leave)
-    app.after_request(journal.answer)
-    app.teardown_request(journal.abandon)
-    app.teardown_request(admission.abandon)
+    guard(app, app.extensions["gateway"])
     errors.register(app, seen=journal.failed)
+
+
+def guard(app, services):
+    """Let every request pass the same doors."""
+
+    @app.before_request
+    def come_in():
+        visit = current()
+        visit.services = services
+        journal.begin(visit)
+        access.check(visit)
+        admission.enter(visit)
+
+    @app.after_request
+    def go_out(response):
+        visit = current()
+        admission.leave(visit, response)
+        journal.answer(visit, response)
+        return response
+
+    @app.teardown_request
+    def abandon(exc):
+        visit = current()
+        journal.abandon(visit)
+        admission.abandon(visit)

@@ -2,27 +2,26 @@
 
 import re
 
-from flask import g, request
-
 from gateway import errors
-from gateway.services import services
 
 PUBLIC = frozenset({"health.live", "health.ready", "metrics.show"})
 BEARER = re.compile(r"bearer +([!-+\--~]+)", re.IGNORECASE)  # printable, no comma
 
 
-def check():
+def check(visit):
     """Find the key of a request; decided by the endpoint that matched, never by its path alone.
 
     Raises InvalidKey. What matched nothing and is not below /v1 is let through to its 404.
     """
-    endpoint = request.endpoint
-    if endpoint in PUBLIC or (endpoint is None and not below_v1(request.path)):
+    endpoint, environ = visit.endpoint, visit.environ
+    if endpoint in PUBLIC or (endpoint is None and not below_v1(visit.path)):
         return
-    if on_ops_listener(request.environ):
-        raise errors.UnknownURL(f"Invalid URL ({request.method} {request.path})")
-    key = services.keys.verify(token(request.environ))
-    g.key, g.line.key = key, key.id
+    if on_ops_listener(visit):
+        raise errors.UnknownURL(f"Invalid URL ({visit.method} {visit.path})")
+    visit.key = visit.services.keys.verify(token(environ))
+    visit.line.key = visit.key.id
+    if environ["PATH_INFO"].startswith("//"):  # the framework would merge the slashes
+        raise errors.UnknownURL(f"Invalid URL ({visit.method} /{visit.path})")
 
 
 def token(environ):
@@ -37,10 +36,9 @@ def below_v1(path):
     return path.lstrip("/").lower().partition("/")[0] == "v1"
 
 
-def on_ops_listener(environ):
+def on_ops_listener(visit):
     """Say whether the accepting socket was the ops listener's, whatever Host says."""
-    sock = environ.get("gunicorn.socket")
-    return sock is not None and is_ops(sock.getsockname(), services.settings.server.ops_bind)
+    return is_ops(visit.environ.get("gateway.listener"), visit.services.settings.server.ops_bind)
 
 
 def is_ops(address, bind):

@@ -1,25 +1,34 @@
 """Reads a request's body: whole, short, chunked, slow or too large, and tells them apart."""
 
-from flask import g, request
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData, ParseException
 
 from gateway import errors, watch
+from gateway.endpoints.visit import current
 from gateway.schemas import strict_json
-from gateway.services import services
 
 
 def load(schema):
     """Return the request's JSON body, checked by a schema, its model known."""
-    check_headers(request.environ)
-    body = strict_json.parse(read(request.environ))
-    route = services.catalogue.find(schema.model_of(body))
-    g.line.model, g.line.label = route.model, route.label
+    visit = current()
+    check_headers(visit.environ)
+    body = strict_json.parse(read(visit.environ, visit.services.settings))
+    route = visit.services.catalogue.find(schema.model_of(body))
+    visit.line.model, visit.line.label = route.model, route.label
     schema.check(body)
     return body
 
 
 def check_headers(environ):
     """Raise for a body that is not plain JSON in UTF-8."""
+    if environ.get("CONTENT_TYPE") != "application/json":
+        check_type(environ)
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
+        raise errors.UnsupportedContentEncoding()
+    if environ.get("HTTP_TRANSFER_ENCODING", "chunked").strip().lower() != "chunked":
+        raise errors.UnsupportedContentEncoding()
+
+
+def check_type(environ):
     kind, *parameters = environ.get("CONTENT_TYPE", "").lower().split(";")
     if kind.strip() != "application/json":
         raise errors.UnsupportedContentType()
@@ -27,22 +36,19 @@ def check_headers(environ):
         name, _, value = parameter.partition("=")
         if name.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8"):
             raise errors.UnsupportedContentType()
-    if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
-        raise errors.UnsupportedContentEncoding()
-    if environ.get("HTTP_TRANSFER_ENCODING", "chunked").strip().lower() != "chunked":
-        raise errors.UnsupportedContentEncoding()
 
 
-def read(environ):
+def read(environ, settings):
     """Return the whole body. Raises what the contract says for each way to send it wrongly."""
-    server, timeouts = services.settings.server, services.settings.timeouts
-    limit = int(server.max_body_mb * 1024 * 1024)
+    limit = int(settings.server.max_body_mb * 1024 * 1024)
     length = int(environ.get("CONTENT_LENGTH") or -1)
     if length > limit:
         raise errors.RequestTooLarge(limit)
     if length < 0 and "HTTP_TRANSFER_ENCODING" not in environ:
         return b""
-    data = receive(environ["wsgi.input"], length if length >= 0 else limit + 1, timeouts.body)
+    data = receive(
+        environ["wsgi.input"], length if length >= 0 else limit + 1, settings.timeouts.body
+    )
     if len(data) > limit:
         raise errors.RequestTooLarge(limit)
     if length >= 0 and len(data) != length:

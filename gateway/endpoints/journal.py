@@ -1,65 +1,60 @@
 """The one log line of each request: begun first, written when the last byte is out."""
 
-import logging
+import os
 import re
-import secrets
 import time
+from functools import partial
 
-from flask import g, request
-
-from gateway import metrics
+from gateway.endpoints.visit import current
 from gateway.logs import Line
-
-log = logging.getLogger("gateway")
+from gateway.metrics import tally
 
 SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
-def begin():
+def begin(visit):
     """Give the request its id and its line."""
-    environ = request.environ
-    client = environ.get("HTTP_X_CLIENT_REQUEST_ID", "")
-    g.line = Line(
-        f"req_{secrets.token_hex(16)}",
+    environ = visit.environ
+    client = environ.get("HTTP_X_CLIENT_REQUEST_ID")
+    line = visit.line = Line(
+        f"req_{os.urandom(16).hex()}",
         environ["REQUEST_METHOD"],
         environ["PATH_INFO"],
-        client if SANE.fullmatch(client) else None,
+        client if client and SANE.fullmatch(client) else None,
     )
-    if request.endpoint is not None:  # "v1.chat.create" is the endpoint chat
-        g.line.endpoint = request.endpoint.removeprefix("v1.").partition(".")[0]
+    endpoint = visit.endpoint
+    if endpoint is not None:  # "v1.chat.create" is the endpoint chat
+        line.endpoint = endpoint.removeprefix("v1.").partition(".")[0]
 
 
-def answer(response):
+def answer(visit, response):
     """Put the id and the time it took on every answer, and write the line when it is over."""
-    line = g.line
+    line = visit.line
     line.status = response.status_code
+    took = round((time.monotonic() - line.started) * 1000)
     response.headers["x-request-id"] = line.request_id
-    took = (time.monotonic() - line.started) * 1000
-    response.headers["openai-processing-ms"] = str(max(round(took), 1))
-    if request.endpoint is None or not request.endpoint.startswith("health."):
-        response.call_on_close(lambda: write(line))
-    return response
+    response.headers["openai-processing-ms"] = str(took or 1)
+    if line.endpoint != "health":
+        response.call_on_close(partial(write, visit.services.lines, line))
 
 
-def abandon(exc):
+def abandon(visit):
     """Write the line of a request that was given up before it had an answer."""
-    line = g.get("line")
+    line = visit.line
     if line is not None and line.status is None:
         line.status, line.end = 499, "cancelled"
-        write(line)
+        write(visit.services.lines, line)
 
 
 def failed(error):
     """Note the code of an error that goes out."""
-    line = g.get("line")
+    line = current().line
     if line is not None:
         line.code = error.code
         line.end = "cancelled" if error.status == 499 else "error"
 
 
-def write(line):
+def write(lines, line):
     """Write the line and count the request."""
-    endpoint, label = line.endpoint or "other", line.label or "other"
-    metrics.requests.labels(endpoint, label, line.status).inc()
-    level = logging.ERROR if line.status >= 500 else logging.INFO
-    log.log(level, "request", extra={"fields": line.fields(time.monotonic())})
+    tally.requests[line.endpoint or "other", line.label or "other", line.status] += 1
+    lines.add("error" if line.status >= 500 else "info", line.fields(time.monotonic()))

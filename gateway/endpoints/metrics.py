@@ -4,6 +4,7 @@ from flask import Blueprint, Response, request
 
 from gateway import errors, metrics
 from gateway.endpoints.access import on_ops_listener
+from gateway.endpoints.visit import current
 
 bp = Blueprint("metrics", __name__)
 
@@ -11,6 +12,6 @@ bp = Blueprint("metrics", __name__)
 @bp.get("/metrics")
 def show():
     """Answer Prometheus."""
-    if not on_ops_listener(request.environ):
+    if not on_ops_listener(current()):
         raise errors.UnknownURL(f"Invalid URL (GET {request.path})")
     return Response(metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")

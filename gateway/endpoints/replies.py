@@ -1,35 +1,52 @@
 """What an exchange gives, as responses."""
 
-from flask import Response, g, request
+import math
+from functools import partial
 
+from gateway.endpoints.visit import Lean, current
 from gateway.exchange import StreamReply, routed
-from gateway.services import services
 from gateway.watch import Watch
+
+JSON = [("content-type", "application/json")]
+STREAM = [
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache"),
+    ("x-accel-buffering", "no"),
+]
 
 
 def run(endpoint, payload):
     """Run a checked payload's exchange and answer with what it gives."""
-    client = request.environ.get("gunicorn.socket")
-    reply = services.exchange(endpoint, payload, Watch(client), g.line).run()
-    if client is not None:
-        client.settimeout(services.settings.timeouts.write)
+    visit = current()
+    client = visit.environ.get("gunicorn.socket")
+    exchange = visit.services.exchange(endpoint, payload, Watch(client), visit.line)
+    exchange.call.deadline = exchange.call.started + patience(visit.environ)
+    reply = exchange.run()
     response = stream(reply) if isinstance(reply, StreamReply) else whole(reply)
     if client is not None:
-        response.call_on_close(lambda: client.settimeout(None))
+        client.settimeout(visit.services.settings.timeouts.write)
+        response.call_on_close(partial(client.settimeout, None))
     return response
 
 
+def patience(environ):
+    """Return the seconds that the client says it waits; the official SDKs send them."""
+    try:
+        seconds = float(environ.get("HTTP_X_STAINLESS_READ_TIMEOUT", "inf"))
+    except ValueError:
+        return math.inf
+    return seconds if seconds > 0 else math.inf
+
+
 def whole(reply):
-    response = Response(reply.body, content_type="application/json")
+    response = Lean((reply.body,), JSON)
+    response.headers["content-length"] = str(len(reply.body))
     response.headers.update(routed(reply.call))
     return response
 
 
 def stream(reply):
-    response = Response(reply, content_type="text/event-stream; charset=utf-8")
-    response.headers["cache-control"] = "no-cache"
-    response.headers["x-accel-buffering"] = "no"
+    response = Lean(reply, STREAM)
     if reply.committed:
         response.headers.update(routed(reply.call))
-    response.call_on_close(reply.close)
     return response

@@ -1,6 +1,7 @@
 """Which models there are: those of the configuration, and those that upstreams list."""
 
 import logging
+import math
 import threading
 import time
 from typing import NamedTuple
@@ -11,7 +12,7 @@ log = logging.getLogger("gateway")
 
 REFRESH = 60  # seconds between two looks at what upstreams list
 LONGEST_ID = 256
-AGAIN = 2  # the same while one of them has not answered yet
+AGAIN = 2  # the same while one of them does not answer
 
 
 class Route(NamedTuple):
@@ -36,8 +37,8 @@ class Target(NamedTuple):
 class Catalogue:
     """Finds the route of a model id."""
 
-    def __init__(self, settings, upstreams):
-        self.upstreams = upstreams
+    def __init__(self, settings, upstreams, clock=time.monotonic):
+        self.upstreams, self.clock = upstreams, clock
         self.started = int(time.time())
         self.exact, self.wildcards = {}, []
         for model in settings.models.values():
@@ -50,6 +51,7 @@ class Catalogue:
         self.discovered = {}  # upstream name to its routes by model id
         self.failed = {}  # upstream name to the error of its last listing
         self.lock = threading.Lock()
+        self.looks, self.looked = 0, -math.inf  # how often all were asked, and when last
 
     def route(self, model, asked):
         """Return the route of a configured model for the id that was asked for."""
@@ -69,10 +71,10 @@ class Catalogue:
         """Return the Route of a model id. Raises ModelNotFound."""
         found = self.exact.get(model) or self.listed(model) or self.matching(model)
         if found is None and len(self.discovered) < len(self.discovering):
-            self.refresh()  # at a fresh start nothing has been listed yet
+            self.look()
             found = self.listed(model)
             if found is None and self.failed:
-                raise next(iter(self.failed.values()))
+                raise next(iter(self.failed.values())).with_traceback(None)
         if found is None:
             raise errors.ModelNotFound(model[:200])
         return found
@@ -85,7 +87,7 @@ class Catalogue:
         return None
 
     def matching(self, model):
-        if len(model) > LONGEST_ID or not model.isprintable():
+        if not sane(model):
             return None
         for wildcard in self.wildcards:
             if model.startswith(wildcard.id[:-1]) and len(model) >= len(wildcard.id):
@@ -94,17 +96,30 @@ class Catalogue:
 
     def all(self):
         """Return the routes of every model that has a name of its own, sorted by id."""
+        if not self.looks:
+            self.look()
         found = {}
         for upstream in reversed(self.discovering):
             found.update(self.discovered.get(upstream.name, {}))
         found.update(self.exact)
         return [found[name] for name in sorted(found)]
 
+    def look(self):
+        """Ask the upstreams unless they were asked a moment ago: at a fresh start nobody has."""
+        if self.discovering and self.clock() - self.looked > AGAIN:
+            self.refresh()
+
     def refresh(self):
-        """Ask the upstreams that are to be discovered what they offer."""
+        """Ask the upstreams that are to be discovered what they offer.
+
+        Who comes meanwhile waits for what that brings, and does not ask again.
+        """
+        before = self.looks
         with self.lock:
-            for upstream in self.discovering:
-                self.discover(upstream)
+            if self.looks == before:
+                for upstream in self.discovering:
+                    self.discover(upstream)
+                self.looks, self.looked = before + 1, self.clock()
 
     def discover(self, upstream):
         try:
@@ -117,7 +132,9 @@ class Catalogue:
         self.failed.pop(upstream.name, None)
         label = f"{upstream.name}:discovered"
         self.discovered[upstream.name] = {
-            name: Route(name, (Target(upstream, name),), (), label, self.started) for name in names
+            name: Route(name, (Target(upstream, name),), (), label, self.started)
+            for name in names
+            if sane(name)
         }
 
     def run(self, stop):
@@ -126,3 +143,8 @@ class Catalogue:
             self.refresh()
             if stop.wait(AGAIN if self.failed else REFRESH):
                 return
+
+
+def sane(model):
+    """Tell whether an id is one that headers, logs and rows can hold."""
+    return 0 < len(model) <= LONGEST_ID and model.isprintable()

@@ -24,8 +24,9 @@ def verdict(error):
     answered = error.upstream_status is not None
     if isinstance(error, errors.UpstreamTimeout) and not answered and error.param != "connect":
         return STOP  # the client has waited long enough
-    if isinstance(error, errors.UpstreamBadResponse) and not answered:
-        return NEXT  # what it sends cannot be read, and would not be the next time
+    readable = answered and error.upstream_status >= 400
+    if isinstance(error, errors.UpstreamBadResponse) and not readable:
+        return NEXT  # what it sends makes no sense, and would not the next time
     if isinstance(error, errors.UpstreamError | errors.RateLimited | errors.NoHealthyUpstream):
         return NEXT if error.began else AGAIN
     return STOP
@@ -33,17 +34,16 @@ def verdict(error):
 
 def is_fault(error):
     """Tell whether a failure speaks against the upstream, and not against the request."""
-    if error.upstream_status is not None and not isinstance(error, errors.UpstreamAuthFailed):
-        return error.upstream_status >= 500 or error.upstream_status == 408
-    return isinstance(error, errors.UpstreamError)
+    fault = isinstance(error, errors.UpstreamError | errors.NoHealthyUpstream)
+    return fault and not isinstance(error, errors.UpstreamRefused)
 
 
 def delay(repeat, error, rand=random.random):
     """Return the seconds before repeat number `repeat` (from 0), or None if that is too long."""
     wait = rand() * min(CAP, BASE * 2**repeat)  # full jitter: a crowd does not come back at once
-    if error.retry_after is not None and error.upstream_status == 429:
-        wait = max(wait, error.retry_after)
-    return None if wait > LONGEST_WAIT else wait
+    if not isinstance(error, errors.RateLimited):
+        return wait
+    return None if error.retry_after > LONGEST_WAIT else error.retry_after + wait
 
 
 class Budget:
@@ -60,10 +60,14 @@ class Budget:
     def spend(self, now):
         """Count an extra call if there is one left, and tell whether there was."""
         self._forget(now)
-        if len(self.extra) >= max(LEAST, EXTRA * len(self.calls)):
-            return False
+        left = len(self.extra) + 1 <= max(LEAST, EXTRA * len(self.calls))
+        if left:
+            self.extra.append(now)
+        return left
+
+    def owe(self, now):
+        """Count an extra call that was free to make, and has turned out to be one too many."""
         self.extra.append(now)
-        return True
 
     def _forget(self, now):
         for times in (self.calls, self.extra):

@@ -18,6 +18,8 @@ PATHS = {
 }
 QUEUE = 0.5  # seconds to wait for a place at upstreams that are all full
 LOOK = 0.02  # seconds between two looks for one
+KEPT = 10_000  # breakers and budgets; wildcards let clients make up names
+HISTORY = ("previous_response_id", "conversation")  # what only a stateful upstream can know
 
 
 class Router:
@@ -26,8 +28,8 @@ class Router:
     def __init__(self, catalogue, settings, keepalive, rand=random.random):
         self.catalogue, self.settings, self.rand = catalogue, settings, rand
         self.keepalive = keepalive
-        self.breakers = collections.defaultdict(Breaker)  # by upstream and its model
-        self.budgets = collections.defaultdict(Budget)  # by model
+        self.breakers = collections.OrderedDict()  # by upstream and its model
+        self.budgets = collections.OrderedDict()  # by model
         self.load = collections.Counter()  # calls in flight by upstream
 
     def candidates(self, call, key=None):
@@ -42,7 +44,7 @@ class Router:
         able = [t for t in speaking if t.upstream.streams] if call.stream else speaking
         if not able:
             raise errors.StreamNotSupported(call.model)
-        if call.payload.get("previous_response_id"):
+        if any(call.payload.get(name) for name in HISTORY):
             able = [t for t in able if t.upstream.stateful] or able
         return self.ordered(able, call, key)
 
@@ -91,7 +93,8 @@ class Router:
                 wait = tries.failed(error)
             finally:
                 tries.end()
-            call.watch.sleep(wait)
+            if wait:
+                call.watch.sleep(wait)
 
     def stream(self, call, key=None):
         """Yield blocks of events, or PING; nothing else is tried once a block has been yielded."""
@@ -100,11 +103,14 @@ class Router:
             target = self.begin(tries, call)
             answered = False
             try:
-                for block in target.upstream.stream(call, target.model):
-                    if block is not PING and not answered:
-                        answered = True
-                        tries.succeeded()
-                    yield block
+                with contextlib.closing(target.upstream.stream(call, target.model)) as blocks:
+                    for block in blocks:
+                        if block is not PING and not answered:
+                            answered = True
+                            tries.succeeded()
+                        yield block
+                if not answered:
+                    raise errors.UpstreamBadResponse()
                 return
             except errors.GatewayError as error:
                 if answered:
@@ -141,10 +147,21 @@ class Router:
         return limit > 0 and self.load[target.upstream.name] >= limit
 
     def breaker(self, target):
-        return self.breakers[target.upstream.name, target.model]
+        return self.breaker_of(target.upstream.name, target.model)
 
     def breaker_of(self, upstream, model):
-        return self.breakers[upstream, model]
+        return kept(self.breakers, (upstream, model), Breaker)
 
     def budget(self, model):
-        return self.budgets[model]
+        return kept(self.budgets, model, Budget)
+
+
+def kept(table, name, make):
+    """Return an entry, made at first use; what was not used for longest makes room."""
+    if name in table:
+        table.move_to_end(name)
+    else:
+        table[name] = make()
+        if len(table) > KEPT:
+            table.popitem(last=False)
+    return table[name]

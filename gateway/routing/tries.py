@@ -15,14 +15,21 @@ class Tries:
         self.budget = desk.budget(call.model)
         self.failures = {}  # target to its last error
         self.repeats = 0
-        self.target, self.began = None, 0.0
+        self.target, self.began, self.probe = None, 0.0, None
+        self.free = False  # this try is an extra call that cost no budget
         self.budget.call(call.clock())
 
     def begin(self):
         """Return the target to try now. Raises what the client gets where there is none."""
-        target = self.target = self.target or self.first()
-        self.began = self.call.clock()
-        self.desk.breaker(target).begin(self.began)
+        target, now = self.target or self.first(), self.call.clock()
+        breaker = self.desk.breaker(target)
+        # The wait before a repeat is over: meanwhile others may have filled the target, or been
+        # told to keep away from it.
+        if breaker.limited_for(now):
+            raise limited(breaker.limited_for(now))
+        if self.desk.full(target):
+            raise errors.ServerOverloaded()
+        self.target, self.began, self.probe = target, now, breaker.begin(now)
         self.desk.load[target.upstream.name] += 1
         self.call.upstream, self.call.upstream_model = target.upstream.name, target.model
         return target
@@ -30,11 +37,12 @@ class Tries:
     def end(self):
         """Give back what the try held, however it went."""
         self.desk.load[self.call.upstream] -= 1
-        self.desk.breaker_of(self.call.upstream, self.call.upstream_model).give_up()
+        breaker = self.desk.breaker_of(self.call.upstream, self.call.upstream_model)
+        breaker.give_up(self.probe)
 
     def succeeded(self):
         """Note that the target has answered."""
-        self.desk.breaker(self.target).succeed(self.call.clock())
+        self.desk.breaker(self.target).succeed(self.call.clock(), self.began)
         self.call.attempts.append(f"{self.target.upstream.name}:200")
 
     def failed(self, error):
@@ -48,82 +56,98 @@ class Tries:
         now = self.call.clock()
         if retry.verdict(error) == retry.STOP or now >= self.limit():
             raise error
-        following = self.fresh()
-        if following is not None and self.affordable(following, now):
-            self.target = following
-            return 0.0
-        return self.repeat(error, now)
+        if self.free:
+            self.budget.owe(now)
+        following = self.following(now)
+        if following is None:
+            return self.repeat(error, now)
+        self.target = following
+        return 0.0
 
     def broke(self, error):
         """Tell the breaker of a failure, where it was the upstream's."""
         breaker, now = self.desk.breaker(self.target), self.call.clock()
-        if error.upstream_status == 429:
+        if isinstance(error, errors.RateLimited):
             breaker.limit(now, error.retry_after)
         elif retry.is_fault(error):
-            breaker.fail(now)
-        else:
-            breaker.succeed(now)
+            breaker.fail(now, self.began)
+        elif error.source == "upstream":
+            breaker.succeed(now, self.began)
 
     def first(self):
         """Return the best candidate that can take the call; the last one is never refused."""
-        found = self.fresh()
-        if found is None:
-            found = self.soonest([t for t in self.candidates if not self.desk.full(t)])
-        return found
+        return next(self.fresh(), None) or self.soonest()
 
     def fresh(self):
-        """Return the best candidate that has not been tried and is worth it, or None."""
+        """Yield the candidates that have not been tried and are worth it, best first."""
         if len(self.failures) >= self.desk.settings.upstreams:
-            return None
+            return
         now = self.call.clock()
         for target in self.candidates:
             if target not in self.failures and self.desk.breaker(target).allows(now):
                 if not self.desk.full(target):
-                    return target
+                    yield target
+
+    def following(self, now):
+        """Return the next candidate that the budget allows, or None.
+
+        Moving on to an upstream that works is free; to one that fails too, it costs budget.
+        """
+        for target in self.fresh():
+            self.free = self.desk.breaker(target).streak == 0
+            if self.free or self.budget.spend(now):
+                return target
         return None
 
-    def soonest(self, targets):
+    def soonest(self):
         """Return the target whose breaker opens its way soonest, for a call at once."""
-        if not targets:
+        now = self.call.clock()
+        waits = {t: self.desk.breaker(t).limited_for(now) for t in self.candidates}
+        free = [t for t in self.candidates if not waits[t] and not self.desk.full(t)]
+        if free:
+            return min(free, key=lambda target: self.desk.breaker(target).until or 0)
+        if not all(waits.values()):
             raise errors.ServerOverloaded()
-        breakers = {target: self.desk.breaker(target) for target in targets}
-        failing = [target for target in targets if not breakers[target].limited]
-        if failing:
-            return min(failing, key=lambda target: breakers[target].until or 0)
-        left = min(breaker.until for breaker in breakers.values()) - self.call.clock()
-        error = errors.RateLimited(retry.LIMITED, retry_after=max(left, 1))
-        error.source = "upstream"
-        raise error
+        raise limited(min(waits.values()))
 
     def repeat(self, error, now):
-        """Choose a target to try once more, or raise the error."""
-        settings, again = self.desk.settings, self.again()
+        """Choose a target to try once more and return the wait for it, or raise the error."""
+        settings = self.desk.settings
         short = now - self.began < settings.within
-        if again is None or not short or self.repeats >= settings.attempts:
+        target, wait = self.again(now)
+        if target is None or not short or self.repeats >= settings.attempts:
             raise error
-        wait = retry.delay(self.repeats, self.failures[again], self.desk.rand)
-        if wait is None or now + wait >= self.limit() or not self.budget.spend(now):
+        if now + wait >= self.limit() or not self.budget.spend(now):
             raise error
         self.repeats += 1
-        self.target = again
+        self.target, self.free = target, False
         return wait
 
-    def again(self):
-        """Return a target whose last failure may be repeated, one with a closed breaker first."""
-        repeatable = [
-            target
-            for target, error in self.failures.items()
-            if retry.verdict(error) == retry.AGAIN and not self.desk.full(target)
-        ]
-        repeatable.sort(key=lambda target: self.desk.breaker(target).until or 0)
-        return repeatable[0] if repeatable else None
+    def again(self, now):
+        """Return a failed target that may be tried once more, and the seconds to wait for it.
 
-    def affordable(self, target, now):
-        """Moving on to an upstream that works is free; to one that fails too, it costs budget."""
-        return self.desk.breaker(target).streak == 0 or self.budget.spend(now)
+        One with a closed breaker comes first; (None, 0) if there is none.
+        """
+        waits = {}
+        for target, error in self.failures.items():
+            wait = retry.delay(self.repeats, error, self.desk.rand)
+            left = self.desk.breaker(target).limited_for(now)
+            if wait is None or left > retry.LONGEST_WAIT or self.desk.full(target):
+                continue
+            if retry.verdict(error) == retry.AGAIN:
+                waits[target] = max(wait, left)
+        best = min(waits, key=lambda t: self.desk.breaker(t).until or 0, default=None)
+        return best, waits.get(best, 0.0)
 
     def limit(self):
         return min(self.call.started + retry.IN_ALL, self.call.deadline)
+
+
+def limited(seconds):
+    """Return what a client hears while a 429's Retry-After runs."""
+    error = errors.RateLimited(retry.LIMITED, retry_after=max(seconds, 1))
+    error.source = "upstream"
+    return error
 
 
 def outcome(error):

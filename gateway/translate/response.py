@@ -3,6 +3,8 @@
 import secrets
 import time
 
+from gateway import tokens
+
 # What a response says of its request when the request says nothing.
 ECHOED = {
     "background": False,
@@ -55,7 +57,8 @@ def skeleton(payload):
         found[name] = default if value is None else value
     if found["service_tier"] == "auto":
         found["service_tier"] = "default"
-    found["text"] = {**ECHOED["text"], **found["text"]}
+    for name in ("text", "reasoning"):
+        found[name] = {**ECHOED[name], **found[name]}
     return found
 
 
@@ -66,22 +69,25 @@ def fill(base, found, keep_id=False):
     if not keep_id:
         merged["id"], merged["store"] = base["id"], base["store"]
         merged["previous_response_id"] = base["previous_response_id"]
-    if isinstance(merged["usage"], dict):
-        merged["usage"] = usage(merged["usage"])
+    merged["usage"] = usage(merged["usage"])
     return merged
 
 
 def usage(found):
-    """Return a usage object with all its keys."""
-    inputs, outputs = found.get("input_tokens") or 0, found.get("output_tokens") or 0
+    """Return a usage object with all its keys and counts that make sense, or None."""
+    read = tokens.read(found)
+    if read is None:
+        return None
     return {
         **found,
-        "input_tokens": inputs,
-        "input_tokens_details": {"cached_tokens": 0, **(found.get("input_tokens_details") or {})},
-        "output_tokens": outputs,
-        "output_tokens_details": {
-            "reasoning_tokens": 0,
-            **(found.get("output_tokens_details") or {}),
-        },
-        "total_tokens": found.get("total_tokens") or inputs + outputs,
+        "input_tokens": read.input,
+        "input_tokens_details": details(found, "input", cached_tokens=read.cached),
+        "output_tokens": read.output,
+        "output_tokens_details": details(found, "output", reasoning_tokens=read.reasoning),
+        "total_tokens": tokens.count(found, "total_tokens") or read.input + read.output,
     }
+
+
+def details(found, side, **counts):
+    given = found.get(f"{side}_tokens_details")
+    return {**(given if isinstance(given, dict) else {}), **counts}

@@ -13,7 +13,7 @@ class Call:
     """What a client has asked for, and what has become known of it on the way.
 
     `payload` is the checked body, `model` the id asked for, `watch` guards every wait. An upstream
-    sets `stateful` and `secret` to its own while it is tried, and `relay` once it streams.
+    sets `stateful` and `secrets` to its own while it is tried, and `relay` once it streams.
     """
 
     def __init__(self, endpoint, payload, watch, clock=time.monotonic):
@@ -21,7 +21,7 @@ class Call:
         self.model = payload["model"]
         self.stream = payload.get("stream") is True
         self.started = self.spoke = clock()  # `spoke`: when the client was last sent something
-        self.stateful, self.secret, self.relay = False, "", None
+        self.stateful, self.secrets, self.relay = False, (), None
         self.upstream = self.upstream_model = None  # names of the one that answers
         self.attempts = []  # "upstream:outcome", one a try
         self.upstream_seconds = 0.0

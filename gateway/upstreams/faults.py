@@ -1,6 +1,8 @@
 """What an upstream's failure means to the client: foreign exceptions and statuses to our errors."""
 
 import contextlib
+import time
+from email.utils import parsedate_to_datetime
 
 import orjson
 from requests import exceptions
@@ -8,7 +10,7 @@ from requests import exceptions
 from gateway import errors
 from gateway.upstreams.transport import Reset
 
-LARGEST_REFUSAL = 65536
+LONGEST_MESSAGE = 4000
 CODES = {"exceed_context_size_error": "context_length_exceeded"}  # llama.cpp says it in `type`
 
 
@@ -27,15 +29,16 @@ def of(exc):
     return errors.UpstreamBadResponse()
 
 
-def refusal(status, headers, body, model, secret=""):
-    """Translate an answer other than 200. `secret` must not reach the client."""
-    error = meaning(status, headers, body, model, secret)
+def refusal(status, headers, body, model, secrets=()):
+    """Translate an answer other than 200. `secrets` are texts that must not reach the client."""
+    error = meaning(status, headers, said(body, secrets), model)
     error.upstream_status, error.source = status, "upstream"
     return error
 
 
-def meaning(status, headers, body, model, secret):
-    if status in (401, 402, 403):
+def meaning(status, headers, found, model):
+    """Return the error for a status; `found` is what `told` gave of the upstream's own."""
+    if status in (401, 402, 403, 407):
         return errors.UpstreamAuthFailed()
     if status == 408:
         return errors.UpstreamTimeout("total")
@@ -48,57 +51,87 @@ def meaning(status, headers, body, model, secret):
         return errors.UpstreamBadResponse(f"The upstream failed with status {status}.")
     if status < 400:
         return errors.UpstreamBadResponse(f"The upstream answered with status {status}.")
-    return refused(status, said(body), model, secret)
+    return refused(status, found, model)
 
 
-def refused(status, found, model, secret):
+def refused(status, found, model):
     """Pass on what an upstream says about the request, reshaped where it is not OpenAI's object."""
-    param, code = found.get("param"), found.get("code")
-    message = found.get("message")
-    if not isinstance(message, str) or not message or (secret and secret in message):
-        message = f"The upstream refused the request with status {status}."
-    kind = found.get("type") if isinstance(found.get("type"), str) else None
-    if not isinstance(code, str) or not code:
-        code = CODES.get(kind, "bad_request")
+    param, kind = found.get("param"), found.get("type")
+    code = found.get("code") or CODES.get(kind, "bad_request")
     if param == "stream" or code == "stream_not_supported":
         return errors.StreamNotSupported(model)
-    param = param if isinstance(param, str) else None
-    return errors.UpstreamRefused(status, message[:4000], kind, param, code)
+    message = found.get("message") or f"The upstream refused the request with status {status}."
+    return errors.UpstreamRefused(status, message, kind, param, code)
 
 
-def said(body):
-    """Return the error object in a body, or {} if it holds none that can be read."""
+def said(body, secrets):
+    """Return what a body says of an error, as `told` does; {} if nothing that can be read."""
     with contextlib.suppress(orjson.JSONDecodeError):
         found = orjson.loads(body)
         if isinstance(found, dict):
-            inner = found.get("error", found)
-            return inner if isinstance(inner, dict) else {"message": inner}
+            return told(found.get("error") or found, secrets)
     return {}
 
 
-def retry_after(headers):
+def told(found, secrets):
+    """Return the texts in an upstream's error object that a client may see."""
+    found = dict(found) if isinstance(found, dict) else {"message": found}
+    found.setdefault("message", detail(found))
+    texts = {name: found.get(name) for name in ("message", "type", "param", "code")}
+    return {
+        name: text[:LONGEST_MESSAGE]
+        for name, text in texts.items()
+        if isinstance(text, str) and text and not any(secret in text for secret in secrets)
+    }
+
+
+def detail(found):
+    """Return what FastAPI says is wrong: a text, or the first of a list."""
+    found = found.get("detail")
+    if isinstance(found, list) and found and isinstance(found[0], dict):
+        return found[0].get("msg")
+    return found
+
+
+def retry_after(headers, now=None):
     """Return the seconds that an upstream asks to wait, kept within 1 to 120, or None."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1)):
-        with contextlib.suppress(KeyError, ValueError):
-            seconds = float(headers[name]) * scale
-            if seconds == seconds:
-                return min(max(seconds, 1.0), 120.0)
+        seconds = number(headers.get(name, ""))
+        if seconds is not None:
+            return clamped(seconds * scale)
+    with contextlib.suppress(ValueError, OverflowError):
+        date = parsedate_to_datetime(headers.get("retry-after", ""))
+        return clamped(date.timestamp() - (time.time() if now is None else now))
     return None
 
 
-def in_stream(found, model, secret=""):
+def number(text):
+    """Return a text as a number that can be compared, or None."""
+    with contextlib.suppress(ValueError):
+        found = float(text)
+        return found if found == found else None
+    return None
+
+
+def clamped(seconds):
+    return min(max(seconds, 1.0), 120.0)
+
+
+def cut():
+    """Return the error for an answer that began and has no end."""
+    error = errors.UpstreamReset()
+    error.began = True
+    return error
+
+
+def in_stream(found, model, secrets=()):
     """Translate an error object that an upstream sent in place of an answer."""
-    found = found if isinstance(found, dict) else {"message": found}
-    message, code, param = found.get("message"), found.get("code"), found.get("param")
+    code = found.get("code") if isinstance(found, dict) else None
+    found = told(found, secrets)
     if type(code) is int and 400 <= code < 600:
-        error = meaning(code, {}, orjson.dumps({"error": found}), model, secret)
+        error = meaning(code, {}, found, model)
     else:
-        if not isinstance(message, str) or not message or (secret and secret in message):
-            message = "The upstream reported an error."
-        error = errors.UpstreamError(
-            message[:4000],
-            param if isinstance(param, str) else None,
-            code if isinstance(code, str) and code else "upstream_bad_response",
-        )
+        message = found.get("message") or "The upstream reported an error."
+        error = errors.UpstreamError(message, found.get("param"), found.get("code"))
     error.source, error.began = "upstream", True
     return error

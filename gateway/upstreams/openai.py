@@ -2,21 +2,21 @@
 
 import functools
 import time
+from urllib.parse import urlsplit
 
 import orjson
 import requests
 from requests import exceptions
-from requests.adapters import HTTPAdapter
 
 from gateway import errors, watch
 from gateway.upstreams import faults
 from gateway.upstreams.base import PING, Whole
 from gateway.upstreams.dialects import DIALECTS
-from gateway.upstreams.proxied import ProxiedWire
 from gateway.upstreams.relay import LARGEST_ANSWER
 from gateway.upstreams.transport import Adapter
 
 AGENT = "klintero-gateway"
+TELLING = 16  # characters from which on the value of a configured header may be a secret
 
 
 class OpenAI:
@@ -25,23 +25,11 @@ class OpenAI:
     def __init__(self, settings):
         self.name, self.timeouts = settings.name, settings.timeouts
         self.endpoints, self.streams = frozenset(settings.endpoints), settings.stream
-        self.stateful, self.secret = settings.stateful, settings.api_key
+        self.stateful, self.secrets = settings.stateful, secrets(settings)
         self.max_in_flight = settings.max_in_flight
         self.base_url = settings.base_url
-        self.headers = {
-            "User-Agent": AGENT,
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
-            **({"Authorization": f"Bearer {self.secret}"} if self.secret else {}),
-            **settings.headers,
-        }
-        self.proxied = bool(settings.proxy)
+        self.headers = headers(settings)
         self.session = session(settings)
-        self.how = {
-            "allow_redirects": False,
-            "verify": settings.ca_file or True,
-            "proxies": {"http": settings.proxy, "https": settings.proxy} if self.proxied else {},
-        }
 
     def whole(self, call, model):
         """Return the answer to a call that does not stream, as a Whole."""
@@ -66,9 +54,9 @@ class OpenAI:
             "POST", dialect.PATH, dialect.body(call, model, self.stateful), "text/event-stream"
         )
         call.sent = len(request.body)
-        first = began + self.timeouts.first_token
-        total = began + self.timeouts.stream_total
-        wire = self.open(call, request, *min((first, "first_token"), (total, "total")))
+        total = (began + self.timeouts.stream_total, "total")
+        first = min((began + self.timeouts.first_token, "first_token"), total)
+        wire = self.spend(call, self.send(request, stream=True), *first).raw
         try:
             yield from self.read(call, wire, relay, first, total)
         finally:
@@ -84,44 +72,42 @@ class OpenAI:
         finally:
             guard.close()
         if reply.status_code != 200:
-            raise faults.refusal(reply.status_code, reply.headers, b"", "", self.secret)
+            raise faults.refusal(reply.status_code, reply.headers, b"", "", self.secrets)
         return listed(reply.content)
 
     def begin(self, call):
-        call.stateful, call.secret = self.stateful, self.secret
+        call.stateful, call.secrets = self.stateful, self.secrets
         return DIALECTS[call.endpoint]
 
     def read(self, call, wire, relay, first, total):
-        """Yield what an opened stream gives."""
-        yield from self.pausing(call, wire.head, *min((first, "first_token"), (total, "total")))
+        """Yield what an opened stream gives; `first` and `total` are (deadline, timer)."""
+        yield from self.pausing(call, wire.head, *first)
+        reading = functools.partial(wire.read, LARGEST_ANSWER)
         if wire.status != 200:
-            body = yield from self.pausing(
-                call, functools.partial(wire.read, faults.LARGEST_REFUSAL), first, "first_token"
-            )
+            body = yield from self.pausing(call, reading, *first)
             raise self.refusal(call, wire.status, wire.headers, body)
-        if "json" in wire.headers.get("content-type", ""):
-            reading = functools.partial(wire.read, LARGEST_ANSWER)
-            yield relay.whole((yield from self.pausing(call, reading, total, "total")))
-            return
-        yield from self.relayed(call, wire, relay, first, total)
+        if "json" in wire.headers.get("content-type", "").lower():
+            yield relay.whole((yield from self.pausing(call, reading, *first)))
+        else:
+            yield from self.relayed(call, wire, relay, first, total)
 
     def relayed(self, call, wire, relay, first, total):
         """Yield the blocks of a stream until it is done, broken or too late."""
-        limit, timer = min((first, "first_token"), (total, "total"))
+        limit = first
         while not relay.done:
-            data = yield from self.pausing(call, wire.read1, limit, timer)
+            data = yield from self.pausing(call, wire.read1, *limit)
             seen = relay.events
             block = relay.take(data) if data else relay.end()
-            now = call.clock()
-            if relay.events > seen:
-                limit, timer = min((now + self.timeouts.idle, "idle"), (total, "total"))
-            elif now >= limit:
-                raise errors.UpstreamTimeout(timer)  # bytes came all the time, but no event
             if block:
                 yield block
                 call.spoke = call.clock()
             if relay.error:
                 raise relay.error
+            now = call.clock()
+            if relay.events > seen:
+                limit = min((now + self.timeouts.idle, "idle"), total)
+            if now >= limit[0] and not relay.done:
+                raise errors.UpstreamTimeout(limit[1])  # there was always something to read
 
     def pausing(self, call, function, deadline, timer):
         """Wait for a function, yielding PING whenever the client should hear something."""
@@ -150,15 +136,9 @@ class OpenAI:
         except (exceptions.RequestException, UnicodeError) as exc:
             raise faults.of(exc) from exc
 
-    def open(self, call, request, deadline, timer):
-        """Write the request of a stream and return its wire."""
-        reply = self.spend(call, self.send(request, stream=True), deadline, timer)
-        return ProxiedWire(reply) if self.proxied else reply.raw
-
     def send(self, request, stream=False):
-        timeout = (self.timeouts.connect, self.timeouts.stream_total)
         return functools.partial(
-            self.session.send, request, stream=stream, timeout=timeout, **self.how
+            self.session.send, request, stream=stream, allow_redirects=False, proxies={}
         )
 
     def request(self, method, path, payload, accept="application/json"):
@@ -173,33 +153,49 @@ class OpenAI:
         return request
 
     def refusal(self, call, status, headers, body):
-        return faults.refusal(status, headers, body, call.model, self.secret)
+        return faults.refusal(status, headers, body, call.model, self.secrets)
 
     def close(self):
         self.session.close()
 
 
+def headers(settings):
+    """Return the headers of every request; what is configured takes the place of our own."""
+    found = {
+        "User-Agent": AGENT,
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+    }
+    if settings.api_key:
+        found["Authorization"] = f"Bearer {settings.api_key}"
+    given = {name.lower() for name in settings.headers}
+    kept = {name: value for name, value in found.items() if name.lower() not in given}
+    return {**kept, **settings.headers}
+
+
+def secrets(settings):
+    """Return what no client may read in an upstream's words: its keys and its address."""
+    found = {settings.api_key, *(value.split()[-1] for value in settings.headers.values() if value)}
+    found = {text for text in found if len(text) >= (8 if text == settings.api_key else TELLING)}
+    address = urlsplit(settings.base_url).netloc
+    if "." in address or ":" in address:  # a bare name may be any word
+        found.add(address)
+    return tuple(found - {""})
+
+
 def session(settings):
-    """Return a session that keeps to itself: no cookies, no environment, no redirects."""
-    found = requests.Session()
+    """Return a session that keeps to itself: no environment, no redirects."""
+    found = Session()
     found.trust_env = False
-    found.cookies.set_policy(NoCookies())
-    if settings.proxy:
-        adapter = HTTPAdapter(pool_maxsize=100)
-    else:
-        adapter = Adapter(settings.timeouts.connect, ca_file=settings.ca_file)
+    adapter = Adapter(settings.timeouts.connect, ca_file=settings.ca_file, proxy=settings.proxy)
     for prefix in ("http://", "https://"):
         found.mount(prefix, adapter)
     return found
 
 
-class NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):
-    """What one client's answer sets must not go out with another client's call."""
-
-    def set_ok(self, cookie, request):
-        return False
-
-    return_ok = set_ok
+class Session(requests.Session):
+    def get_redirect_target(self, reply):
+        """Return None: even without following one, requests would prepare the next request."""
 
 
 def listed(body):

@@ -4,11 +4,17 @@ A relay is pure: it waits for nothing and knows no socket. Its subclasses say wh
 events mean (`dialects/`). A fault behind events that can still be sent is held back in `error`.
 """
 
+import re
+
 import orjson
 
 from gateway import errors, sse
+from gateway.upstreams import faults
 
-LARGEST_ANSWER = 16 * 1024 * 1024  # of a whole answer to a streamed call
+LARGEST_ANSWER = 16 * 1024 * 1024  # of a whole answer, or a refusal, to a streamed call
+# The tokens of valid JSON: a string, with the colon behind it if it is a key, a bracket, or a bare
+# word. Its repeats never step back, so that no string makes it slow.
+TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{}]|[^][{}",:\s]++')
 
 
 class Relay:
@@ -43,7 +49,7 @@ class Relay:
 
     def end(self):
         """The upstream's answer has ended; return what is still to be sent, or raise."""
-        raise errors.UpstreamReset()
+        raise faults.cut() if self.events else errors.UpstreamBadResponse()
 
     def whole(self, body):
         """Return the stream that a whole JSON answer amounts to."""
@@ -65,18 +71,56 @@ def load(data):
     return found
 
 
+def dump(value):
+    """Write JSON. Raises UpstreamBadResponse for what is nested too deep to be written."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as exc:
+        raise errors.UpstreamBadResponse() from exc
+
+
 def rename(data, found, model):
     """Return JSON bytes whose `model` is the id that was asked for, all else untouched.
 
     `found` is the same JSON, parsed.
     """
-    old = found.get("model")
+    old, new = found.get("model"), orjson.dumps(model)
     if old == model:
         return data
     if isinstance(old, str):
         for colon in (b'"model":', b'"model": '):
-            # Inside a string its quotes would be escaped, so a single hit is the key itself.
+            # Inside a string its quotes would be escaped, so a single hit is a key, and it is the
+            # one that is meant if it lies in as many objects as it should.
             parts = data.split(colon + orjson.dumps(old))
-            if len(parts) == 2:
-                return (colon + orjson.dumps(model)).join(parts)
-    return orjson.dumps({**found, "model": model})
+            if len(parts) == 2 and parts[0].count(b"{") - parts[0].count(b"}") == 1:
+                return (colon + new).join(parts)
+    return respell(data, new, "model" in found)
+
+
+def respell(data, new, present):
+    """Return the JSON of an object with another `model`, wherever and however it is written."""
+    if not present:
+        start = data.index(b"{") + 1
+        comma = b"" if data[start:].lstrip().startswith(b"}") else b","
+        return b'%b"model":%b%b%b' % (data[:start], new, comma, data[start:])
+    pieces, last = [], 0
+    for start, end in values(data, "model"):
+        pieces += [data[last:start], new]
+        last = end
+    return b"".join(pieces) + data[last:]
+
+
+def values(data, name):
+    """Yield (start, end) of every value that a key has at the top of an object's JSON."""
+    depth, start, here = 0, None, False
+    for token in TOKEN.finditer(data):
+        if here and start is None:
+            start = token.start()
+        depth += (token[0] in b"{[") - (token[0] in b"}]")
+        if depth != 1:
+            continue
+        if start is not None:
+            yield start, token.end()
+            start, here = None, False
+        else:
+            here = token[2] is not None and orjson.loads(token[1]) == name

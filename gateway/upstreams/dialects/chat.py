@@ -35,11 +35,11 @@ class Relay(relay.Relay):
 
     def event(self, event):
         data = event.data
-        if data == b"[DONE]":
+        if data.startswith(b"[DONE]"):
             return self.finish()
         chunk = relay.load(data)
         if chunk.get("error"):
-            raise faults.in_stream(chunk["error"], self.call.model, self.call.secret)
+            raise faults.in_stream(chunk["error"], self.call.model, self.call.secrets)
         choices = chunk.get("choices")
         if not isinstance(choices, list):
             raise errors.UpstreamBadResponse()
@@ -59,37 +59,36 @@ class Relay(relay.Relay):
         return sse.DONE
 
     def end(self):
-        if not self.finished:
-            raise errors.UpstreamReset()
-        self.done = True
-        return sse.DONE
+        return self.finish() if self.finished else super().end()
 
     def whole(self, body):
         """Return a whole answer as one chunk, and one of usage if the client asked for it."""
         found = relay.load(body)
         if found.get("error"):
-            raise faults.in_stream(found["error"], self.call.model, self.call.secret)
+            raise faults.in_stream(found["error"], self.call.model, self.call.secrets)
         if not isinstance(found.get("choices"), list):
             raise errors.UpstreamBadResponse()
-        self.events, self.done, self.usage = 1, True, tokens.read(found.get("usage"))
         head = {**found, "object": "chat.completion.chunk", "model": self.call.model}
         usage = head.pop("usage", None)
         extra = {"usage": None} if self.want_usage else {}
-        out = [{**head, "choices": [delta(c) for c in found["choices"]], **extra}]
+        choices = [delta(index, choice) for index, choice in enumerate(found["choices"])]
+        out = [{**head, "choices": choices, **extra}]
         if self.want_usage and usage:
             out.append({**head, "choices": [], "usage": usage})
-        return b"".join(sse.encode(orjson.dumps(chunk)) for chunk in out) + sse.DONE
+        written = [sse.encode(relay.dump(chunk)) for chunk in out]
+        self.events, self.done, self.usage = 1, True, tokens.read(usage)
+        return b"".join(written) + sse.DONE
 
     def fail(self, error):
         self.done = True
         return sse.encode(orjson.dumps(error.body()))
 
 
-def delta(choice):
+def delta(index, choice):
     """Turn a whole choice into the choice of a chunk."""
     if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
         raise errors.UpstreamBadResponse()
-    choice = dict(choice)
+    choice = {"index": index, **choice}
     message = choice["delta"] = dict(choice.pop("message"))
     calls = message.get("tool_calls")
     if isinstance(calls, list):

@@ -4,15 +4,17 @@ Upstreams are seen to repeat `response.created`, to leave out sequence numbers, 
 keys of the response, and to end without `[DONE]`.
 """
 
-import orjson
+import time
 
 from gateway import errors, sse, tokens
 from gateway.translate import response
 from gateway.translate.events import unfold
+from gateway.translate.items import Items
 from gateway.upstreams import faults, relay
 
 PATH = "/responses"
 OPENING = ("response.queued", "response.created", "response.in_progress")
+LASTING = ("id", "created_at", "store", "previous_response_id")
 CLOSING = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -32,8 +34,10 @@ def whole(call, data, stateful):
     found = relay.load(data)
     if not isinstance(found.get("output"), list):
         raise errors.UpstreamBadResponse()
-    filled = response.fill(skeleton(call), found, keep_id=stateful)
-    return orjson.dumps(filled), tokens.read(found.get("usage"))
+    base = {**skeleton(call), "status": "completed"}
+    filled = response.fill(base, found, keep_id=stateful)
+    filled["output"] = Items().output(found["output"])
+    return relay.dump(filled), tokens.read(found.get("usage"))
 
 
 def skeleton(call):
@@ -47,88 +51,89 @@ class Relay(relay.Relay):
         super().__init__(call)
         self.base = skeleton(call)
         self.sequence = 0
-        self.items = {}  # item id to its output_index
-        self.parts = {}  # item id to the content_index of its latest part
+        self.items = Items()
 
     def event(self, event):
-        if event.data == b"[DONE]":
-            raise errors.UpstreamReset()  # the events that end a response have not come
+        if event.data.startswith(b"[DONE]"):
+            raise faults.cut()  # the events that end a response have not come
         found = relay.load(event.data)
         kind = found.get("type") or event.type.decode("utf-8", "replace")
         if kind == "error" or (not kind and found.get("error")):
-            raise faults.in_stream(found.get("error") or found, self.call.model, self.call.secret)
-        if not isinstance(kind, str) or not kind:
+            raise self.fault(found.get("error") or found)
+        # What names an event is a line of the stream, and must not hold a line break.
+        if not isinstance(kind, str) or not kind or not kind.isprintable():
             raise errors.UpstreamBadResponse()
         if kind in OPENING:
             return self.open(kind, found)
         if kind in CLOSING:
             return self.close(kind, found)
-        return self.opened() + self.put(kind, self.placed(kind, found))
+        return self.opened() + self.put(kind, self.items.place(kind, found))
 
     def put(self, kind, found):
         """Write one event under the next sequence number."""
         found = {**found, "type": kind, "sequence_number": self.sequence}
         self.sequence += 1
-        return sse.encode(orjson.dumps(found), kind.encode())
+        return sse.encode(relay.dump(found), kind.encode())
 
     def opened(self):
-        """Return the two events that every response begins with, if they have not been sent."""
-        if self.sequence:
-            return b""
-        return b"".join(self.put(kind, {"response": self.base}) for kind in OPENING[1:])
+        """Return those of the two events that every response begins with which are missing."""
+        missing = OPENING[1 + self.sequence :]
+        return b"".join([self.put(kind, {"response": self.base}) for kind in missing])
 
     def open(self, kind, found):
-        sent = self.sequence
-        if sent > 1 or (sent == 1 and kind != "response.in_progress"):
-            return b""
-        if sent == 0 and kind != "response.created":
-            return self.opened()
-        return self.put(kind, {"response": self.filled(found, "in_progress")})
+        filled = self.filled(found, "in_progress")
+        if self.sequence == 0:
+            return self.put("response.created", {"response": filled})
+        if self.sequence == 1 and kind == "response.in_progress":
+            return self.put(kind, {"response": filled})
+        return b""
 
     def close(self, kind, found):
         ended = self.filled(found, kind.removeprefix("response."))
-        self.usage = tokens.read(ended.get("usage"))
+        ended["output"] = self.items.output(ended["output"])
+        self.usage = tokens.read(ended["usage"])
+        if kind == "response.failed":
+            ended["error"] = self.failed(ended["error"])
+        if kind == "response.completed" and ended["completed_at"] is None:
+            ended["completed_at"] = int(time.time())
         self.done = True
         return self.opened() + self.put(kind, {"response": ended}) + sse.DONE
 
+    def failed(self, found):
+        """Return the error of a failed response; raise it while another upstream may be tried."""
+        error = self.fault(found)
+        if not self.sequence:
+            raise error
+        return {"code": error.code, "message": error.message}
+
+    def fault(self, found):
+        return faults.in_stream(found, self.call.model, self.call.secrets)
+
     def filled(self, found, status):
+        """Return an event's response with every key; what the first says of itself stays."""
         inner = found.get("response")
         if not isinstance(inner, dict):
             raise errors.UpstreamBadResponse()
-        filled = response.fill(self.base, inner, keep_id=self.call.stateful)
-        self.base = {**self.base, "id": filled["id"], "created_at": filled["created_at"]}
-        return {**filled, "created_at": self.base["created_at"], "status": status}
-
-    def placed(self, kind, found):
-        """Fill in the indexes and lists that an upstream has left out."""
-        item = found.get("item") if isinstance(found.get("item"), dict) else {}
-        name = found.get("item_id") or item.get("id")
-        name = name if isinstance(name, str) else ""
-        if kind == "response.output_item.added":
-            self.items.setdefault(name, found.get("output_index", len(self.items)))
-        found.setdefault("output_index", self.items.get(name, max(len(self.items) - 1, 0)))
-        if kind == "response.content_part.added":
-            self.parts[name] = found.get("content_index", self.parts.get(name, -1) + 1)
-        if kind.startswith(("response.content_part", "response.output_text", "response.refusal")):
-            found.setdefault("content_index", self.parts.get(name, 0))
-        if kind in ("response.output_text.delta", "response.output_text.done"):
-            found.setdefault("logprobs", [])
-        part = found.get("part")
-        if isinstance(part, dict) and part.get("type") == "output_text":
-            found["part"] = {"annotations": [], "logprobs": [], **part}
-        return found
+        keep = self.call.stateful and not self.sequence
+        filled = response.fill(self.base, inner, keep_id=keep)
+        filled["created_at"] = self.base["created_at"] if self.sequence else filled["created_at"]
+        if not self.sequence:
+            self.base = {**self.base, **{name: filled[name] for name in LASTING}}
+        return {**filled, "status": status}
 
     def whole(self, body):
         """Return a whole answer as the stream it amounts to."""
         found = relay.load(body)
         if not isinstance(found.get("output"), list):
-            raise errors.UpstreamBadResponse()
+            raise self.fault(found["error"]) if found.get("error") else errors.UpstreamBadResponse()
         self.events = 1
-        out = [self.opened()]
-        out += [self.put(kind, event) for kind, event in unfold(found["output"])]
-        status = found.get("status")
-        kind = f"response.{status}" if f"response.{status}" in CLOSING else CLOSING[0]
-        return b"".join(out) + self.close(kind, {"response": found})
+        kind = f"response.{found.get('status')}"
+        kind = kind if kind in CLOSING else CLOSING[0]
+        ended = {"response": {**found, "output": self.items.output(found["output"])}}
+        self.filled(ended, "in_progress")
+        events = list(unfold(ended["response"]["output"]))
+        out = [self.opened(), *[self.put(name, event) for name, event in events]]
+        return b"".join(out) + self.close(kind, ended)
 
     def fail(self, error):
         self.done = True

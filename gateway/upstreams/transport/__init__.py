@@ -2,8 +2,9 @@
 
 It exists for its faults first (requests' own adapter takes an answer cut in its head for an
 empty 200) and its price second. It raises requests' exceptions only. Whole answers look like any
-other `requests.Response`. A streamed send returns as soon as the request is written: `reply.raw` is
-then a `Wire`, whose `head()` waits for the status, so that the caller can stop waiting and go on.
+other `requests.Response`. A streamed send returns as soon as there is a connection: `reply.raw` is
+then a `Wire`, whose `head()` writes the request and waits for the status, so that the caller can
+stop waiting and go on.
 """
 
 import ssl
@@ -17,6 +18,7 @@ from requests.adapters import BaseAdapter
 
 from gateway.upstreams.transport.answer import Reset
 from gateway.upstreams.transport.connections import Pool
+from gateway.upstreams.transport.routes import Direct, Proxied, login
 from gateway.upstreams.transport.wire import Wire
 
 LARGEST_ANSWER = 256 * 1024 * 1024
@@ -35,31 +37,42 @@ class Reply(requests.Response):
 
 
 class Adapter(BaseAdapter):
-    """Mounted on a session; `connect` and `idle` are seconds, `context` is for https."""
+    """Mounted on a session; `connect` and `idle` are seconds, `proxy` is the URL of one."""
 
-    def __init__(self, connect=5.0, idle=50.0, ca_file=None):
+    def __init__(self, connect=5.0, idle=50.0, ca_file=None, proxy=None):
         super().__init__()
-        self.connect, self.idle, self.ca_file = connect, idle, ca_file
+        self.connect, self.idle, self.ca_file, self.proxy = connect, idle, ca_file, proxy
         self.pools, self.starts = {}, {}
 
     def start_of(self, url):
-        """Return the pool for a URL and the first two lines of a request to it."""
+        """Return the pool for a URL and the first lines of a request to it, without the method."""
         found = self.starts.get(url)
         if found is None:
             parts = urlsplit(url)
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             host = parts.netloc.rpartition("@")[2]
-            lines = f"{target} HTTP/1.1\r\nHost: {host}\r\n"
-            found = self.starts[url] = (self.pool(parts), lines)
+            pool = self.pool(parts)
+            found = self.starts[url] = (pool, pool.route.opening(host, target))
         return found
 
     def pool(self, parts):
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        key = (parts.scheme, parts.hostname, port)
+        key = (parts.scheme, parts.netloc)
         if key not in self.pools:
-            context = trust(self.ca_file) if parts.scheme == "https" else None
-            self.pools[key] = Pool(*key, self.connect, self.idle, context)
+            self.pools[key] = Pool(self.route(parts), self.connect, self.idle)
         return self.pools[key]
+
+    def route(self, parts):
+        """Return how the host in a parsed URL is reached."""
+        target = self.direct(parts)
+        if not self.proxy:
+            return target
+        proxy = urlsplit(self.proxy)
+        return Proxied(self.direct(proxy), target, login(proxy))
+
+    def direct(self, parts):
+        if parts.scheme == "https":
+            return Direct(parts.hostname, parts.port or 443, trust(self.ca_file))
+        return Direct(parts.hostname, parts.port or 80, None)
 
     def send(self, request, stream=False, timeout=None, verify=True, cert=None, proxies=None):
         """Send a prepared request; see the module's docstring for what `stream` means here."""
@@ -67,14 +80,15 @@ class Adapter(BaseAdapter):
         head = f"{request.method} {lines}" + "".join(
             [f"{name}: {value}\r\n" for name, value in request.headers.items()]
         )
-        if head.count("\n") != len(request.headers) + 2 or head.count("\r") != head.count("\n"):
+        breaks = lines.count("\n") + len(request.headers)
+        if head.count("\n") != breaks or head.count("\r") != breaks:
             raise exceptions.InvalidHeader("line break in a header")
         wire = Wire(pool, f"{head}\r\n".encode("latin-1") + (request.body or b""))
         reply = Reply()
         reply.raw, reply.url, reply.request, reply.connection = wire, request.url, request, self
         reply.status_code, reply.headers = 0, {}
         try:
-            wire.send()
+            wire.open()
             if not stream:
                 finish(reply, wire)
         except BaseException:

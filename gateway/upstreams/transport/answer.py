@@ -30,6 +30,10 @@ class Answer:
         self.headers, self.pairs, self.pieces = {}, [], []
         self.head = self.done = self.dirty = self.got = self.keep = False
 
+    def on_message_begin(self):
+        if self.done:  # nothing behind the answer was asked for: raising here stops llhttp
+            raise ValueError
+
     def on_header(self, name, value):
         self.pairs.append((name, value))
 
@@ -38,6 +42,8 @@ class Answer:
         if status < 200:  # an interim answer; the real one follows
             self.pairs = []
             return
+        if self.quiet > QUIET and sum(len(name) + len(value) for name, value in self.pairs) > QUIET:
+            raise ValueError  # `feed` would miss it, since a body that came along ends the quiet
         self.status, self.head = status, True
         found = self.headers
         for name, value in self.pairs:
@@ -50,8 +56,7 @@ class Answer:
 
     def on_message_complete(self):
         if self.head:
-            self.dirty, self.done = self.done, True  # a second message is nothing we asked for
-            self.keep = self.parser.should_keep_alive()
+            self.done, self.keep = True, self.parser.should_keep_alive()
 
     def feed(self, data):
         """Take what one recv gave. Raises InvalidHeader for what is not HTTP."""
@@ -90,10 +95,20 @@ class Inflate:
     def __init__(self, coding):
         if coding not in ("gzip", "x-gzip", "deflate"):
             raise exceptions.ContentDecodingError("unknown content encoding")
-        self.stream = zlib.decompressobj(47 if coding != "deflate" else 15)
-        self.left = INFLATED
+        self.bits = 47 if coding != "deflate" else 15
+        self.stream, self.left = None, INFLATED
 
     def __call__(self, data):
+        """Return what these bytes amount to; several members may follow each other."""
+        pieces = []
+        while data:
+            if self.stream is None or self.stream.eof:
+                self.stream = zlib.decompressobj(self.bits)
+            pieces.append(self.piece(data))
+            data = self.stream.unused_data
+        return b"".join(pieces)
+
+    def piece(self, data):
         try:
             found = self.stream.decompress(data, self.left + 1)
         except zlib.error as exc:
@@ -104,5 +119,5 @@ class Inflate:
         return found
 
     def end(self):
-        if not self.stream.eof:
+        if self.stream is not None and not self.stream.eof:
             raise exceptions.ContentDecodingError("compression cut short")

@@ -30,11 +30,10 @@ class Connection:
 
 
 class Pool:
-    """The connections to one host and port."""
+    """The connections of one route; `connect` and `idle` are seconds."""
 
-    def __init__(self, scheme, host, port, connect, idle, context):
-        self.scheme, self.host, self.port = scheme, host, port
-        self.connect, self.idle, self.context = connect, idle, context
+    def __init__(self, route, connect, idle):
+        self.route, self.connect, self.idle = route, connect, idle
         self.free = collections.deque()
         self.addresses, self.resolved = None, 0.0
 
@@ -76,21 +75,20 @@ class Pool:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.connect(address)
-            if self.context is not None:
-                sock = self.context.wrap_socket(sock, server_hostname=self.host)
+            return self.route.secure(sock)
         except BaseException:
             sock.close()
             raise
-        return sock
 
     def lookup(self):
         """Return getaddrinfo's list, kept for 30 s, and longer while the resolver fails."""
         now = time.monotonic()
         if self.addresses is None or now - self.resolved > 30:
-            flags = socket.AI_NUMERICHOST if is_address(self.host) else 0
+            host, port = self.route.host, self.route.port
+            flags = socket.AI_NUMERICHOST if is_address(host) else 0
             try:
                 self.addresses = socket.getaddrinfo(
-                    self.host, self.port, type=socket.SOCK_STREAM, flags=flags
+                    host, port, type=socket.SOCK_STREAM, flags=flags
                 )
             except exceptions.RequestException:
                 raise

@@ -16,11 +16,16 @@ class Stale(Exception):
 
 
 class Wire:
-    """One request and its answer over one connection; requests' `raw`."""
+    """One request and its answer over one connection; requests' `raw`.
+
+    A wait that was ended from outside by a Pause may be taken up again by the same call.
+    """
 
     def __init__(self, pool, request):
         self.pool, self.request = pool, request
         self.connection, self.answer, self.inflate = None, None, None
+        self.unsent = b""
+        self.body, self.size = [], 0
         self.turn = 0
 
     @property
@@ -31,36 +36,41 @@ class Wire:
     def headers(self):
         return self.answer.headers
 
-    def send(self):
-        """Write the request."""
-        self.write(self.pool.take())
+    def open(self):
+        """Find a connection; the request is written by `head()`."""
+        self.use(self.pool.take())
 
-    def write(self, connection):
+    def use(self, connection):
         self.connection, self.answer = connection, Answer()
-        try:
-            connection.sock.sendall(self.request)
-        except exceptions.RequestException:
-            raise
-        except OSError:
-            # An upstream may refuse a body before it has read it: its answer, or the reason why
-            # there is none, is found by reading.
-            pass
+        self.unsent = memoryview(self.request)
 
     def head(self):
-        """Wait for status and headers.
+        """Write the request and wait for status and headers.
 
         A pooled connection that turns out to be closed, without one byte of an answer, is replaced
         once: the upstream cannot have begun to work on this request.
         """
         while not self.answer.head:
             try:
+                if self.connection is None:
+                    self.use(self.pool.dial())
+                self.flush()
                 self.fill()
             except Stale:
                 self.close()
-                self.write(self.pool.dial())
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding != "identity" and self.inflate is None:
             self.inflate = Inflate(coding)
+
+    def flush(self):
+        """Write what is left of the request."""
+        while self.unsent:
+            try:
+                self.unsent = self.unsent[self.connection.sock.send(self.unsent) :]
+            except OSError:
+                # An upstream may refuse a body before it has read it: its answer, or the reason
+                # why there is none, is found by reading.
+                self.unsent = b""
 
     def fill(self):
         """Wait for one recv."""
@@ -104,15 +114,14 @@ class Wire:
             if data:
                 return data
 
-    def read(self, limit=None):
+    def read(self, limit):
         """Return the rest of the body. Raises ContentDecodingError above `limit` bytes."""
-        pieces, size = [], 0
         while data := self.read1():
-            pieces.append(data)
-            size += len(data)
-            if limit is not None and size > limit:
+            self.body.append(data)
+            self.size += len(data)
+            if self.size > limit:
                 raise exceptions.ContentDecodingError("answer too large")
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return self.body[0] if len(self.body) == 1 else b"".join(self.body)
 
     def release(self):
         """Give the connection back if the answer has been read to its end, else close it."""
@@ -130,10 +139,12 @@ class Wire:
     def drain(self):
         """Take the last chunk that may already lie in the socket behind the last event."""
         if not self.connection.usable():
+            self.connection.sock.settimeout(0)
             try:
                 self.fill()
             except (exceptions.RequestException, Stale):
                 self.answer.keep = False
+            self.connection.sock.settimeout(None)
 
     def close(self):
         connection, self.connection = self.connection, None

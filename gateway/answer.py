@@ -1,0 +1,139 @@
+"""WSGI's two sides of a request over gunicorn's parser: the environment, and the answer.
+
+Both do what `gunicorn.http.wsgi` does, less what this gateway never uses, and the answer sends its
+head together with the first block of its body.
+"""
+
+import time
+from email.utils import formatdate
+from urllib.parse import unquote_to_bytes
+
+NAMES = {}  # header name to its key, for the few names that nearly all requests have
+MOST_NAMES = 500
+
+
+def environment(req, sock, addr, listener, shared):
+    """Return a request's WSGI environment; `listener` is the accepting socket's own address."""
+    server = listener if isinstance(listener, tuple) else ("localhost", "")
+    environ = {
+        **shared,
+        "wsgi.input": Continue(req.body, sock) if req._expected_100_continue else req.body,
+        "wsgi.url_scheme": req.scheme,
+        "gunicorn.socket": sock,
+        "gateway.listener": listener,
+        "REQUEST_METHOD": req.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(req.path).decode("latin-1"),
+        "QUERY_STRING": req.query,
+        "RAW_URI": req.uri,
+        "SERVER_PROTOCOL": "HTTP/%d.%d" % req.version,
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1]),
+        "REMOTE_ADDR": addr[0] if isinstance(addr, tuple) else str(addr or ""),
+    }
+    for name, value in req.headers:
+        key = NAMES.get(name) or key_of(name)
+        # A header that comes twice is joined, so that no second one is ever overlooked.
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    return environ
+
+
+def key_of(name):
+    """Return the key of a header in the environment."""
+    key = name.replace("-", "_")
+    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        key = f"HTTP_{key}"
+    if len(NAMES) < MOST_NAMES:
+        NAMES[name] = key
+    return key
+
+
+class Continue:
+    """A body whose sender waits for 100 Continue; a call that is refused first never gets one."""
+
+    def __init__(self, body, sock):
+        self.body, self.sock = body, sock
+
+    def read(self, size=None):
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return self.body.read(size)
+
+    def __getattr__(self, name):
+        return getattr(self.body, name)
+
+
+class Date:
+    """The time as HTTP writes it, formatted once a second."""
+
+    def __init__(self):
+        self.second, self.text = 0, ""
+
+    def now(self):
+        second = int(time.time())
+        if second != self.second:
+            self.second, self.text = second, formatdate(second, usegmt=True)
+        return self.text
+
+
+date = Date()
+
+
+class Answer:
+    """Writes one response: head and first block in one send, then each block in one."""
+
+    def __init__(self, req, sock):
+        self.sock, self.version, self.method = sock, req.version, req.method
+        self.closing = req.should_close()
+        self.status, self.headers = None, ()
+        self.started = self.chunked = self.bare = False
+
+    def start_response(self, status, headers, exc_info=None):
+        if self.status is not None and exc_info is None:
+            raise AssertionError("the response has been started already")
+        if self.started:
+            raise exc_info[1].with_traceback(exc_info[2])
+        self.status, self.headers = status, headers
+        code = int(status[:3])
+        self.bare = self.method == "HEAD" or code in (204, 304)
+        if not self.bare and not any(name.lower() == "content-length" for name, _ in headers):
+            self.chunked = self.version >= (1, 1)
+            self.closing = self.closing or not self.chunked
+        return self.write
+
+    def write(self, block):
+        """Send one block of the body, whole in one chunk."""
+        if self.bare or not block:
+            return
+        if self.chunked:
+            block = b"%X\r\n%b\r\n" % (len(block), block)
+        self.send(block)
+
+    def close(self):
+        """Send what is still to be sent, and the end."""
+        if self.chunked:
+            self.send(b"0\r\n\r\n")
+        elif not self.started:
+            self.send(b"")
+
+    def send(self, data):
+        if not self.started:
+            self.started = True
+            data = self.head() + data
+        sent = self.sock.send(data)
+        if sent < len(data):
+            self.sock.sendall(memoryview(data)[sent:])
+
+    def head(self):
+        connection = "close" if self.closing else "keep-alive"
+        lines = [
+            f"HTTP/1.1 {self.status}\r\nDate: {date.now()}\r\nConnection: {connection}\r\n",
+            "Transfer-Encoding: chunked\r\n" if self.chunked else "",
+            *[f"{name}: {value}\r\n" for name, value in self.headers],
+        ]
+        head = "".join(lines)
+        expected = 3 + self.chunked + len(self.headers)
+        if head.count("\n") != expected or head.count("\r") != expected or "\0" in head:
+            raise ValueError("a line break in a response header")
+        return f"{head}\r\n".encode("latin-1")
