@@ -84,7 +84,7 @@ class Answer:
     """Writes one response: head and first block in one send, then each block in one."""
 
     def __init__(self, req, sock):
-        self.sock, self.version, self.method = sock, req.version, req.method
+        self.sock, self.body, self.version, self.method = sock, req.body, req.version, req.method
         self.closing = req.should_close()
         self.status, self.headers = None, ()
         self.started = self.chunked = self.bare = False
@@ -126,7 +126,7 @@ class Answer:
             self.sock.sendall(memoryview(data)[sent:])
 
     def head(self):
-        connection = "close" if self.closing else "keep-alive"
+        connection = "close" if self.closing or unread(self.body) else "keep-alive"
         lines = [
             f"HTTP/1.1 {self.status}\r\nDate: {date.now()}\r\nConnection: {connection}\r\n",
             "Transfer-Encoding: chunked\r\n" if self.chunked else "",
@@ -137,3 +137,9 @@ class Answer:
         if head.count("\n") != expected or head.count("\r") != expected or "\0" in head:
             raise ValueError("a line break in a response header")
         return f"{head}\r\n".encode("latin-1")
+
+
+def unread(body):
+    """Tell whether some of a request's body has not been taken from the socket."""
+    reader = body.reader
+    return body.failed or getattr(reader, "length", 0) > 0 or bool(getattr(reader, "parser", None))

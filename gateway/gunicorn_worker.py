@@ -15,11 +15,12 @@ from gunicorn.http.wsgi import WSGIErrorsWrapper
 from gunicorn.workers.ggevent import GeventWorker
 
 from gateway import errors, logs
-from gateway.answer import Answer, environment
+from gateway.answer import Answer, environment, unread
 
 log = logging.getLogger("gateway")
 
-LINGER = 2  # seconds for a client that was refused early to send the rest and read why
+LINGER = 30  # seconds for a client that was refused early to send the rest and read why
+SILENCE = 5  # seconds of nothing from it that end this sooner
 
 
 class GatewayWorker(GeventWorker):
@@ -34,6 +35,9 @@ class GatewayWorker(GeventWorker):
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
         }
+        # gunicorn looks a setting up by two calls, a dozen times a request; they are fixed by now.
+        settings = self.cfg.settings.items()
+        self.cfg.__dict__.update({name: setting.get() for name, setting in settings})
         super().init_process()
 
     def handle_request(self, listener_name, req, sock, addr):
@@ -58,10 +62,9 @@ class GatewayWorker(GeventWorker):
             raise StopIteration from None
         if unread(req.body):
             linger(sock)
-            raise StopIteration
-        if answer.closing:
-            raise StopIteration
-        return True
+        elif not answer.closing:
+            return True
+        raise StopIteration
 
     def respond(self, environ, answer):
         blocks = self.wsgi(environ, answer.start_response)
@@ -89,16 +92,11 @@ class GatewayWorker(GeventWorker):
         linger(client)
 
 
-def unread(body):
-    """Tell whether some of a request's body has not been taken from the socket."""
-    reader = body.reader
-    return body.failed or getattr(reader, "length", 0) > 0 or bool(getattr(reader, "parser", None))
-
-
 def linger(client):
     """Take what the client still sends: closing at once would reset its answer away."""
     with contextlib.suppress(OSError), gevent.Timeout(LINGER, False):
         client.shutdown(socket.SHUT_WR)
+        client.settimeout(SILENCE)
         while client.recv(65536):
             pass
 

@@ -51,8 +51,10 @@ def settings(app):
         "umask": 0o007 if found.server.bind.startswith("unix:") else 0o077,
         # The C parser takes bare line feeds and folded headers, which smuggle requests.
         "http_parser": "python",
-        # A SCRIPT_NAME header would move the path away from the keys that guard it.
+        # No header says who the client is: a SCRIPT_NAME would move the path away from its guards.
         "forwarder_headers": "",
+        "forwarded_allow_ips": "",
+        "secure_scheme_headers": {},
         "header_map": "refuse",
         "control_socket_disable": True,
         "logconfig_dict": logs.configuration(),

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -51,10 +52,18 @@ upstreams = [{{ name = "mock", model = "mock-*" }}]
 """
 
 
+_given = set()
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """Return a port that is free, and none that the system gives to outgoing connections."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def write_config(folder, url, server="", timeouts="", upstream="", more=""):
@@ -139,8 +148,8 @@ class Gateway:
         self.log_file.close()
 
     def log(self):
-        """Return the log's JSON lines so far."""
-        lines = self.log_path.read_text().splitlines()
+        """Return the log's JSON lines so far, less one that is still being written."""
+        lines = self.log_path.read_text().rpartition("\n")[0].splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def lines(self, **wanted):

@@ -9,7 +9,9 @@ from gateway.routing import affinity
 from gateway.routing.breaker import Breaker
 from gateway.routing.retry import Budget
 from gateway.routing.tries import Tries
+from gateway.translate import request
 from gateway.upstreams.base import PING
+from gateway.upstreams.dialects import speaks
 
 PATHS = {
     "chat": "/v1/chat/completions",
@@ -38,14 +40,17 @@ class Router:
         Raises EndpointNotSupported or StreamNotSupported if none of them ever could.
         """
         targets = self.routes(call.model)
-        speaking = [t for t in targets if call.endpoint in t.upstream.endpoints]
+        speaking = [t for t in targets if speaks(t.upstream, call.endpoint)]
         if not speaking:
             raise errors.EndpointNotSupported(call.model, PATHS[call.endpoint])
         able = [t for t in speaking if t.upstream.streams] if call.stream else speaking
         if not able:
             raise errors.StreamNotSupported(call.model)
+        native = [t for t in able if call.endpoint in t.upstream.endpoints]
         if any(call.payload.get(name) for name in HISTORY):
-            able = [t for t in able if t.upstream.stateful] or able
+            able = [t for t in native if t.upstream.stateful] or able
+        if native and len(native) < len(able) and not translatable(call):
+            able = native
         return self.ordered(able, call, key)
 
     def routes(self, model):
@@ -93,8 +98,8 @@ class Router:
                 wait = tries.failed(error)
             finally:
                 tries.end()
-            if wait:
-                call.watch.sleep(wait)
+            for _ in self.resting(call, wait):
+                pass  # who waits for a whole answer hears nothing before it
 
     def stream(self, call, key=None):
         """Yield blocks of events, or PING; nothing else is tried once a block has been yielded."""
@@ -154,6 +159,15 @@ class Router:
 
     def budget(self, model):
         return kept(self.budgets, model, Budget)
+
+
+def translatable(call):
+    """Tell whether an upstream that speaks only chat can be told all of a call for a response."""
+    try:
+        request.to_chat(call.payload)
+    except errors.InvalidRequest:
+        return False
+    return True
 
 
 def kept(table, name, make):

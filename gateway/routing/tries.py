@@ -15,7 +15,8 @@ class Tries:
         self.budget = desk.budget(call.model)
         self.failures = {}  # target to its last error
         self.repeats = 0
-        self.target, self.began, self.probe = None, 0.0, None
+        self.target, self.began = None, 0.0
+        self.breaker, self.probe = None, None
         self.free = False  # this try is an extra call that cost no budget
         self.budget.call(call.clock())
 
@@ -25,11 +26,12 @@ class Tries:
         breaker = self.desk.breaker(target)
         # The wait before a repeat is over: meanwhile others may have filled the target, or been
         # told to keep away from it.
-        if breaker.limited_for(now):
-            raise limited(breaker.limited_for(now))
+        if breaker.limited > now:
+            raise limited(breaker.limited - now)
         if self.desk.full(target):
             raise errors.ServerOverloaded()
-        self.target, self.began, self.probe = target, now, breaker.begin(now)
+        self.target, self.began = target, now
+        self.breaker, self.probe = breaker, breaker.begin(now)
         self.desk.load[target.upstream.name] += 1
         self.call.upstream, self.call.upstream_model = target.upstream.name, target.model
         return target
@@ -37,12 +39,11 @@ class Tries:
     def end(self):
         """Give back what the try held, however it went."""
         self.desk.load[self.call.upstream] -= 1
-        breaker = self.desk.breaker_of(self.call.upstream, self.call.upstream_model)
-        breaker.give_up(self.probe)
+        self.breaker.give_up(self.probe)
 
     def succeeded(self):
         """Note that the target has answered."""
-        self.desk.breaker(self.target).succeed(self.call.clock(), self.began)
+        self.breaker.succeed(self.call.clock(), self.began)
         self.call.attempts.append(f"{self.target.upstream.name}:200")
 
     def failed(self, error):
@@ -66,13 +67,13 @@ class Tries:
 
     def broke(self, error):
         """Tell the breaker of a failure, where it was the upstream's."""
-        breaker, now = self.desk.breaker(self.target), self.call.clock()
+        now = self.call.clock()
         if isinstance(error, errors.RateLimited):
-            breaker.limit(now, error.retry_after)
+            self.breaker.limit(now, error.retry_after)
         elif retry.is_fault(error):
-            breaker.fail(now, self.began)
+            self.breaker.fail(now, self.began)
         elif error.source == "upstream":
-            breaker.succeed(now, self.began)
+            self.breaker.succeed(now, self.began)
 
     def first(self):
         """Return the best candidate that can take the call; the last one is never refused."""
@@ -91,13 +92,30 @@ class Tries:
     def following(self, now):
         """Return the next candidate that the budget allows, or None.
 
-        Moving on to an upstream that works is free; to one that fails too, it costs budget.
+        Moving on to an upstream that works is free; to one that fails too, it costs budget. The
+        last ones are those whose breakers are open: they may have come back without being asked.
         """
         for target in self.fresh():
             self.free = self.desk.breaker(target).streak == 0
             if self.free or self.budget.spend(now):
                 return target
-        return None
+        self.free = False
+        last = self.shut(now)
+        return last if last is not None and self.budget.spend(now) else None
+
+    def shut(self, now):
+        """Return the untried candidate whose open breaker opens soonest, or None."""
+        if len(self.failures) >= self.desk.settings.upstreams:
+            return None
+        breakers = {t: self.desk.breaker(t) for t in self.candidates if t not in self.failures}
+        left = [
+            target
+            for target, breaker in breakers.items()
+            if not breaker.allows(now)
+            and not breaker.limited_for(now)
+            and not self.desk.full(target)
+        ]
+        return min(left, key=lambda target: breakers[target].until or 0, default=None)
 
     def soonest(self):
         """Return the target whose breaker opens its way soonest, for a call at once."""
@@ -132,10 +150,9 @@ class Tries:
         for target, error in self.failures.items():
             wait = retry.delay(self.repeats, error, self.desk.rand)
             left = self.desk.breaker(target).limited_for(now)
-            if wait is None or left > retry.LONGEST_WAIT or self.desk.full(target):
-                continue
-            if retry.verdict(error) == retry.AGAIN:
-                waits[target] = max(wait, left)
+            if retry.verdict(error) == retry.AGAIN and wait is not None:
+                if left <= retry.LONGEST_WAIT:
+                    waits[target] = max(wait, left)
         best = min(waits, key=lambda t: self.desk.breaker(t).until or 0, default=None)
         return best, waits.get(best, 0.0)
 

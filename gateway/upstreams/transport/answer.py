@@ -22,13 +22,14 @@ class Answer:
     """What llhttp has found so far; its `on_…` methods are llhttp's callbacks."""
 
     __slots__ = ("parser", "status", "headers", "pairs", "pieces", "head", "done", "dirty")
-    __slots__ += ("got", "keep", "quiet")
+    __slots__ += ("got", "keep", "quiet", "fault")
 
     def __init__(self):
         self.parser = HttpResponseParser(self)
         self.status = self.quiet = 0
         self.headers, self.pairs, self.pieces = {}, [], []
         self.head = self.done = self.dirty = self.got = self.keep = False
+        self.fault = None  # what was found to be wrong
 
     def on_message_begin(self):
         if self.done:  # nothing behind the answer was asked for: raising here stops llhttp
@@ -42,13 +43,17 @@ class Answer:
         if status < 200:  # an interim answer; the real one follows
             self.pairs = []
             return
-        if self.quiet > QUIET and sum(len(name) + len(value) for name, value in self.pairs) > QUIET:
-            raise ValueError  # `feed` would miss it, since a body that came along ends the quiet
+        # `feed` would be too late, since some of the body may have come along.
+        if len(self.pairs) > HEADERS or (self.quiet > QUIET and self.size() > QUIET):
+            raise ValueError
         self.status, self.head = status, True
         found = self.headers
         for name, value in self.pairs:
             name, value = name.decode("latin-1").lower(), value.decode("latin-1")
             found[name] = f"{found[name]}, {value}" if name in found else value
+
+    def size(self):
+        return sum(len(name) + len(value) for name, value in self.pairs)
 
     def on_body(self, data):
         self.quiet = 0
@@ -59,19 +64,29 @@ class Answer:
             self.done, self.keep = True, self.parser.should_keep_alive()
 
     def feed(self, data):
-        """Take what one recv gave. Raises InvalidHeader for what is not HTTP."""
+        """Take what one recv gave. Raises InvalidHeader for what is not HTTP.
+
+        A fault behind some of the body waits in `fault`, since what is good comes first.
+        """
         self.got = True
         self.quiet += len(data)
         try:
             self.parser.feed_data(data)
-        except HttpParserUpgrade as exc:
-            raise exceptions.InvalidHeader("101 was not asked for") from exc
-        except HttpParserError as exc:
-            if not self.done:
-                raise exceptions.InvalidHeader("not HTTP") from exc
-            self.dirty = True
+        except HttpParserUpgrade:
+            self.wrong("101 was not asked for")
+        except HttpParserError:
+            self.wrong("not HTTP")
         if self.quiet > QUIET or len(self.pairs) > HEADERS:
-            raise exceptions.InvalidHeader("head or chunk line too long")
+            self.wrong("head or chunk line too long")
+        if self.fault is not None and not self.pieces:
+            raise self.fault
+
+    def wrong(self, what):
+        """Note a fault, which behind a whole answer spoils nothing but the connection."""
+        if self.done:
+            self.dirty = True
+        else:
+            self.fault = exceptions.InvalidHeader(what)
 
     def end(self):
         """The upstream has closed: a clean end only where the body was delimited by that."""

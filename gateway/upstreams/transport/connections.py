@@ -11,15 +11,38 @@ from gevent import monkey, socket
 from requests import exceptions
 
 poll = monkey.get_original("select", "poll")
+READ = 1  # as libev numbers its events
+at_once = monkey.get_original("socket", "getaddrinfo")
 
 
 class Connection:
     """One socket to an upstream, busy or waiting in its pool."""
 
-    __slots__ = ("sock", "reused", "since", "poller")
+    __slots__ = ("sock", "reused", "since", "poller", "readable")
 
     def __init__(self, sock):
         self.sock, self.reused, self.since, self.poller = sock, False, 0.0, None
+        self.readable = None  # its end of the event loop; TLS may hold bytes that no loop sees
+        if type(sock) is socket.socket:
+            self.readable = gevent.get_hub().loop.io(sock.fileno(), READ)
+
+    def recv(self, size):
+        """Wait for bytes, then take what is there.
+
+        Waiting first, because an answer is hardly ever there already, and a receive that finds
+        nothing costs a system call and an exception.
+        """
+        if self.readable is not None:
+            gevent.get_hub().wait(self.readable)
+        else:
+            gevent.sleep(0)  # an upstream that is never silent must not keep others from theirs
+        return self.sock.recv(size)
+
+    def close(self):
+        if self.readable is not None:
+            self.readable.close()
+            self.readable = None
+        self.sock.close()
 
     def usable(self):
         """Nothing has come since it was put back: no end of stream, no stray bytes."""
@@ -44,14 +67,14 @@ class Pool:
             if time.monotonic() - connection.since < self.idle and connection.usable():
                 connection.reused = True
                 return connection
-            connection.sock.close()
+            connection.close()
         return self.dial()
 
     def put(self, connection):
         connection.since = time.monotonic()
         self.free.append(connection)
         while connection.since - self.free[0].since > self.idle:
-            self.free.popleft().sock.close()
+            self.free.popleft().close()
 
     def dial(self):
         """Open a connection within `connect` seconds, looking up, connecting and TLS together."""
@@ -85,11 +108,10 @@ class Pool:
         now = time.monotonic()
         if self.addresses is None or now - self.resolved > 30:
             host, port = self.route.host, self.route.port
-            flags = socket.AI_NUMERICHOST if is_address(host) else 0
+            # gevent looks up in a few threads, which names that hang may all hold.
+            look = at_once if is_address(host) else socket.getaddrinfo
             try:
-                self.addresses = socket.getaddrinfo(
-                    host, port, type=socket.SOCK_STREAM, flags=flags
-                )
+                self.addresses = look(host, port, type=socket.SOCK_STREAM)
             except exceptions.RequestException:
                 raise
             except (OSError, UnicodeError) as exc:
@@ -100,7 +122,7 @@ class Pool:
 
     def close(self):
         while self.free:
-            self.free.pop().sock.close()
+            self.free.pop().close()
 
 
 def is_address(host):

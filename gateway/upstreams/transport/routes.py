@@ -95,20 +95,18 @@ class Nested:
             return b""
 
     def until(self, step, *args):
-        """Repeat a step of TLS, sending and receiving, until it can be done."""
+        """Repeat a step of TLS until it can be done, sending and receiving what it needs."""
         while True:
             try:
-                found = step(*args)
-                self.flush()
-                return found
+                return step(*args)
             except ssl.SSLWantReadError:
                 self.flush()
                 data = self.outer.recv(65536)
                 self.incoming.write(data) if data else self.incoming.write_eof()
 
     def flush(self):
-        self.pending += self.outgoing.read()
-        while self.pending:
+        while self.pending or self.outgoing.pending:
+            self.pending = self.pending or memoryview(self.outgoing.read())
             self.pending = self.pending[self.outer.send(self.pending) :]
 
 

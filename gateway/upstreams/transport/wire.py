@@ -2,13 +2,11 @@
 
 import ssl
 
-import gevent
 from requests import exceptions
 
 from gateway.upstreams.transport.answer import Answer, Inflate, Reset
 
 RECV = 65536
-TURN = 16  # receives in a row without a wait, after which other calls get their turn
 
 
 class Stale(Exception):
@@ -26,7 +24,6 @@ class Wire:
         self.connection, self.answer, self.inflate = None, None, None
         self.unsent = b""
         self.body, self.size = [], 0
-        self.turn = 0
 
     @property
     def status(self):
@@ -74,11 +71,10 @@ class Wire:
 
     def fill(self):
         """Wait for one recv."""
-        self.turn += 1
-        if self.turn % TURN == 0:
-            gevent.sleep(0)
+        if self.answer.fault is not None:
+            raise self.answer.fault
         try:
-            data = self.connection.sock.recv(RECV)
+            data = self.connection.recv(RECV)
         except ssl.SSLError as exc:
             raise Reset(str(exc), self.answer.got) from exc
         except OSError as exc:
@@ -149,4 +145,4 @@ class Wire:
     def close(self):
         connection, self.connection = self.connection, None
         if connection is not None:
-            connection.sock.close()
+            connection.close()

@@ -1,0 +1,280 @@
+"""HTTP as bytes against real gunicorn: what it refuses itself, paths, methods, hosts, listeners."""
+
+import http.client
+import time
+
+import pytest
+
+from tests.live.front import shared_gateway, shared_upstream  # noqa: F401
+from tests.live.raw import AUTH, JSON, Reply, ask, chat, connected, post, request
+from tests.raw_client import read_all
+from tests.serving import KEY
+
+pytestmark = pytest.mark.live
+
+GET = "GET /v1/models HTTP/1.1"
+POST = "POST /v1/chat/completions HTTP/1.1"
+INVALID_KEY = {
+    "error": {
+        "message": "Invalid or missing API key",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_api_key",
+    }
+}
+
+MALFORMED = {
+    "no request line": (b"GARBAGE\r\n\r\n", 400, "bad_request"),
+    "HTTP/0.9": (b"GET /\r\n\r\n", 400, "bad_request"),
+    "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "bad_request"),
+    "TLS hello": (b"\x16\x03\x01\x02\x00" + b"a" * 200 + b"\r\n\r\n", 400, "bad_request"),
+    "lower-case method": (request("get /v1/models HTTP/1.1"), 400, "bad_request"),
+    "bytes in the path": (request("GET /v1/\xc3\xa9 HTTP/1.1"), 400, "bad_request"),
+    "tab in the path": (request("GET /v1/a\tb HTTP/1.1"), 400, "bad_request"),
+    "version 3": (request("GET /v1/models HTTP/3.0"), 505, "bad_request"),
+    "long URI": (request(f"GET /{'a' * 5000} HTTP/1.1"), 414, "uri_too_long"),
+    "huge header": (request(GET, f"X-A: {'a' * 9000}\r\n"), 431, "headers_too_large"),
+    "101 headers": (
+        request(GET, "".join(f"X-{n}: a\r\n" for n in range(101))),
+        431,
+        "headers_too_large",
+    ),
+    "folded header": (request(GET, "X-A: a\r\n b\r\n"), 400, "bad_request"),
+    "bare LF": (request(GET).replace(b"\r\n", b"\n"), 400, "bad_request"),
+    "NUL in a header": (request(GET, "X-A: a\0b\r\n"), 400, "bad_request"),
+    "header name with a space": (request(GET, "X-A : a\r\n"), 400, "bad_request"),
+    "header with an underscore": (request(GET, "X_A: a\r\n"), 400, "bad_request"),
+    "SCRIPT_NAME": (request("GET /admin HTTP/1.1", "SCRIPT_NAME: /v1\r\n"), 400, "bad_request"),
+    "two hosts": (request(GET, "Host: other\r\n"), 400, "bad_request"),
+    "two content types": (post(chat(), headers=JSON + JSON), 400, "bad_request"),
+    "unknown coding": (
+        request(POST, f"{JSON}Transfer-Encoding: xchunked\r\n", b"0\r\n\r\n"),
+        501,
+        "bad_request",
+    ),
+    "gzip without chunks": (
+        request(POST, f"{JSON}Transfer-Encoding: gzip\r\n", b"0\r\n\r\n"),
+        400,
+        "bad_request",
+    ),
+    "chunked twice": (
+        request(POST, f"{JSON}Transfer-Encoding: chunked, chunked\r\n", b"0\r\n\r\n"),
+        400,
+        "bad_request",
+    ),
+    "chunks in HTTP/1.0": (
+        request(POST[:-1] + "0", f"{JSON}Transfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+        400,
+        "bad_request",
+    ),
+    "length and chunks": (
+        post(chat(), headers=f"{JSON}Transfer-Encoding: chunked\r\n"),
+        400,
+        "bad_request",
+    ),
+    "two lengths": (post(b"{}", headers=f"{JSON}Content-Length: 2\r\n"), 400, "bad_request"),
+    "negative length": (request(POST, f"{JSON}Content-Length: -1\r\n"), 400, "bad_request"),
+    "signed length": (request(POST, f"{JSON}Content-Length: +2\r\n", b"{}"), 400, "bad_request"),
+    "empty length": (request(POST, f"{JSON}Content-Length:\r\n"), 400, "bad_request"),
+    "odd expectation": (post(chat(), headers=f"{JSON}Expect: 200-ok\r\n"), 417, "bad_request"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_request_gets_an_error_object_an_id_and_a_log_line(gateway, name):
+    data, status, code = MALFORMED[name]
+    reply = ask(gateway.port, data)
+
+    assert (reply.status, reply.code) == (status, code)
+    assert reply.json["error"]["type"] == "invalid_request_error"
+    assert reply.headers["x-should-retry"] == "false"
+    assert reply.headers["connection"] == "close"
+    (line,) = gateway.wait_lines(request_id=reply.headers["x-request-id"])
+    assert (line["status"], line["code"], line["end"]) == (status, code, "error")
+
+
+def test_malformed_request_with_a_long_body_can_still_read_its_answer(gateway):
+    reply = ask(gateway.port, post(b"x" * 3_000_000, headers=f"{JSON}Expect: 200-ok\r\n"))
+
+    assert (reply.status, reply.code) == (417, "bad_request")
+
+
+@pytest.mark.parametrize("closing", [b"Connection: close\r\n", b""], ids=["close", "keep"])
+@pytest.mark.parametrize(("auth", "status"), [("", 401), (AUTH, 413)], ids=["no key", "key"])
+def test_client_that_sends_a_long_body_slowly_can_still_read_why_it_is_refused(
+    gateway, auth, status, closing
+):
+    data = post(b"x" * 12_000_000, auth=auth).replace(b"Connection: close\r\n", closing)
+    with connected(gateway.port) as sock:
+        for at in range(0, len(data), 1_000_000):
+            sock.sendall(data[at : at + 1_000_000])
+            time.sleep(0.2)
+        found, end = read_all(sock)
+
+    assert (Reply(found).status, end) == (status, "FIN")
+    assert Reply(found).headers["connection"] == "close"
+
+
+# What each path answers to GET with a key; without one, all below /v1 are 401.
+PATHS = {
+    "/v1/models": 200,
+    "/v1/models?stream=true&x=%ff&x=2": 200,
+    "/v1%2fmodels": 200,
+    "/%76%31/models": 200,
+    "http://elsewhere/v1/models": 200,
+    "/v1/models/gpt-test": 200,
+    "/v1/models/team/llm-a": 200,
+    "/v1/models/team%2Fllm-a": 200,
+    "/v1/models/nope": 404,
+    "/v1/models/%20": 404,
+    "/v1/models/": 404,
+    "/v1/models//gpt-test": 404,
+    "/v1/models%00": 404,
+    "/v1/models;x": 404,
+    "/v1": 404,
+    "/v1/": 404,
+    "/v1/nope": 404,
+    "/v1/%ff": 404,
+    "/v1/x/../models": 404,
+    "/V1/MODELS": 404,
+    "/v1//models": 404,
+    "//v1/models": 404,
+    "///v1/models": 404,
+    "/v1/chat/completions": 405,
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_path_below_v1_answers_only_with_a_key_and_never_redirects(gateway, path):
+    known = ask(gateway.port, request(f"GET {path} HTTP/1.1"))
+    unknown = ask(gateway.port, request(f"GET {path} HTTP/1.1", auth=""))
+
+    assert known.status == PATHS[path]
+    assert (unknown.status, unknown.json) == (401, INVALID_KEY)
+    assert "location" not in known.headers
+    assert known.status == 200 or known.code
+
+
+@pytest.mark.parametrize("path", ["/", "/nope", "/v2/models", "/metrics", "*"])
+def test_path_outside_v1_is_an_unknown_url_for_everybody(gateway, path):
+    for auth in ("", AUTH):
+        method = "OPTIONS" if path == "*" else "GET"
+        reply = ask(gateway.port, request(f"{method} {path} HTTP/1.1", auth=auth))
+        assert (reply.status, reply.code) == (404, "unknown_url")
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "DELETE", "PUT", "PATCH", "FOO"])
+def test_other_methods_are_401_without_a_key_and_405_with_one(gateway, method):
+    for path, allowed in [("/v1/models", "GET, HEAD"), ("/v1/chat/completions", "POST")]:
+        reply = ask(gateway.port, request(f"{method} {path} HTTP/1.1"))
+        assert (reply.status, reply.code) == (405, "method_not_allowed")
+        assert reply.headers["allow"] == allowed
+        assert reply.json["error"]["message"].startswith(f"Not allowed to {method} on {path}.")
+        assert ask(gateway.port, request(f"{method} {path} HTTP/1.1", auth="")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/v1/models", 200), ("/healthz", 200), ("/v1/chat/completions", 405), ("/v1/nope", 404)],
+)
+def test_head_answers_without_a_body(gateway, path, status):
+    reply = ask(gateway.port, request(f"HEAD {path} HTTP/1.1"))
+
+    assert (reply.status, reply.body) == (status, b"")
+    assert int(reply.headers["content-length"]) > 0
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "Host:\r\n", "Host: a b\r\n", "Host: a/?x\r\n", "Host: a:99999\r\n", "Host: [::1\r\n",
+     "Host: a@b\r\n", f"Host: {'h' * 1000}\r\n"],
+)  # fmt: skip
+def test_any_host_is_served_and_none_opens_a_door(gateway, host):
+    assert ask(gateway.port, request(GET, host=host)).status == 200
+    assert ask(gateway.port, request(GET, host=host, auth="")).status == 401
+
+
+def test_headers_that_would_move_the_path_or_method_are_ignored(gateway):
+    for header in ("X-HTTP-Method-Override: DELETE", "X-Original-URL: /healthz",
+                   "X-Rewrite-URL: /healthz", "X-Forwarded-Prefix: /healthz"):  # fmt: skip
+        assert ask(gateway.port, post(chat(), headers=f"{JSON}{header}\r\n")).status == 200
+        assert ask(gateway.port, post(chat(), headers=f"{JSON}{header}\r\n", auth="")).status == 401
+
+
+def test_no_answer_speaks_of_other_origins(gateway):
+    origin = "Origin: https://elsewhere.example\r\nAccess-Control-Request-Method: POST\r\n"
+    for data in (
+        request(GET, origin),
+        request("OPTIONS /v1/models HTTP/1.1", origin),
+        request("OPTIONS /v1/models HTTP/1.1", origin, auth=""),
+        post(chat(stream=True), headers=JSON + origin),
+    ):
+        headers = ask(gateway.port, data).headers
+        assert not [name for name in headers if name.startswith("access-control")]
+
+
+def test_get_with_a_body_ignores_it(gateway):
+    assert ask(gateway.port, request(GET, f"{JSON}Content-Length: 5\r\n", b"{bad}")).status == 200
+
+
+def test_requests_in_one_connection_are_answered_in_order(gateway):
+    first = post(chat()).replace(b"Connection: close\r\n", b"")
+    with connected(gateway.port) as sock:
+        sock.sendall(first + request("GET /v1/models/gpt-test HTTP/1.1"))
+        found, end = read_all(sock)
+    first, second = split(found)
+
+    assert Reply(first).json["object"] == "chat.completion"
+    assert Reply(second).json["object"] == "model"
+    assert end == "FIN"
+
+
+def split(data):
+    """Return two answers that came one behind the other."""
+    at = data.index(b"HTTP/1.1 ", 9)
+    return data[:at], data[at:]
+
+
+def test_health_answers_on_both_listeners_without_a_key(gateway):
+    for port in (gateway.port, gateway.ops_port):
+        for path in ("/healthz", "/readyz"):
+            reply = ask(port, request(f"GET {path} HTTP/1.1", auth=""))
+            assert (reply.status, reply.json["status"]) == (200, "ok")
+            assert reply.headers["x-request-id"].startswith("req_")
+
+
+def test_metrics_are_on_the_ops_listener_alone(gateway):
+    for auth in ("", AUTH):
+        reply = ask(gateway.port, request("GET /metrics HTTP/1.1", auth=auth))
+        assert (reply.status, reply.code) == (404, "unknown_url")
+    reply = ask(gateway.ops_port, request("GET /metrics HTTP/1.1", auth=""))
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert b"gateway_requests_total" in reply.body
+
+
+@pytest.mark.parametrize("host", ["Host: x\r\n", "Host: 127.0.0.1:8001\r\n"])
+def test_listener_is_told_by_its_socket_and_not_by_the_host(gateway, host):
+    ops = f"Host: 127.0.0.1:{gateway.ops_port}\r\n"
+    assert ask(gateway.port, request("GET /metrics HTTP/1.1", host=ops)).status == 404
+    assert ask(gateway.ops_port, request("GET /metrics HTTP/1.1", host=host)).status == 200
+
+
+@pytest.mark.parametrize("auth", ["", AUTH], ids=["no key", "key"])
+def test_ops_listener_has_no_api(gateway, auth):
+    for data in (
+        request(GET, auth=auth),
+        request("GET /v1/nope HTTP/1.1", auth=auth),
+        post(chat(), auth=auth),
+    ):
+        reply = ask(gateway.ops_port, data)
+        assert (reply.status, reply.code) == (404, "unknown_url")
+
+
+def test_keep_alive_serves_many_requests_through_errors(gateway):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=5)
+    for path, status in [("/v1/models", 200), ("/v1/nope", 404), ("/v1/models", 200)] * 5:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {KEY}"})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == status
+    connection.close()
