@@ -1,5 +1,6 @@
 """Which models there are: those of the configuration, and those that upstreams list."""
 
+import collections
 import logging
 import math
 import threading
@@ -48,7 +49,8 @@ class Catalogue:
                 self.exact[model.id] = self.route(model, model.id)
         self.wildcards.sort(key=lambda model: len(model.id), reverse=True)
         self.discovering = [upstreams[u.name] for u in settings.upstreams.values() if u.discover]
-        self.discovered = {}  # upstream name to its routes by model id
+        self.discovered = {}  # upstream name to the ids it listed last
+        self.offered = {}  # routes by model id, of all that is listed
         self.failed = {}  # upstream name to the error of its last listing
         self.lock = threading.Lock()
         self.looks, self.looked = 0, -math.inf  # how often all were asked, and when last
@@ -69,22 +71,15 @@ class Catalogue:
 
     def find(self, model):
         """Return the Route of a model id. Raises ModelNotFound."""
-        found = self.exact.get(model) or self.listed(model) or self.matching(model)
+        found = self.exact.get(model) or self.offered.get(model) or self.matching(model)
         if found is None and len(self.discovered) < len(self.discovering):
             self.look()
-            found = self.listed(model)
+            found = self.offered.get(model)
             if found is None and self.failed:
                 raise next(iter(self.failed.values())).with_traceback(None)
         if found is None:
             raise errors.ModelNotFound(model[:200])
         return found
-
-    def listed(self, model):
-        for upstream in self.discovering:
-            found = self.discovered.get(upstream.name, {}).get(model)
-            if found is not None:
-                return found
-        return None
 
     def matching(self, model):
         if not sane(model):
@@ -98,10 +93,7 @@ class Catalogue:
         """Return the routes of every model that has a name of its own, sorted by id."""
         if not self.looks:
             self.look()
-        found = {}
-        for upstream in reversed(self.discovering):
-            found.update(self.discovered.get(upstream.name, {}))
-        found.update(self.exact)
+        found = {**self.offered, **self.exact}
         return [found[name] for name in sorted(found)]
 
     def look(self):
@@ -119,6 +111,7 @@ class Catalogue:
             if self.looks == before:
                 for upstream in self.discovering:
                     self.discover(upstream)
+                self.merge()
                 self.looks, self.looked = before + 1, self.clock()
 
     def discover(self, upstream):
@@ -130,11 +123,19 @@ class Catalogue:
             self.failed[upstream.name] = exc
             return
         self.failed.pop(upstream.name, None)
-        label = f"{upstream.name}:discovered"
-        self.discovered[upstream.name] = {
-            name: Route(name, (Target(upstream, name),), (), label, self.started)
-            for name in names
-            if sane(name)
+        self.discovered[upstream.name] = [name for name in names if sane(name)]
+
+    def merge(self):
+        """Offer each listed model over all the upstreams that list it."""
+        targets = collections.defaultdict(dict)
+        for upstream in self.discovering:
+            for name in self.discovered.get(upstream.name, ()):
+                targets[name][upstream.name] = Target(upstream, name)
+        self.offered = {
+            name: Route(
+                name, tuple(found.values()), (), f"{next(iter(found))}:discovered", self.started
+            )
+            for name, found in targets.items()
         }
 
     def run(self, stop):

@@ -124,7 +124,7 @@ ODD = st.recursive(
 FIELDS = ["messages", "input", "instructions", "prompt_cache_key", "previous_response_id"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     endpoint=st.sampled_from(["chat", "responses", "embeddings"]),
     payload=st.dictionaries(st.sampled_from([*FIELDS, "conversation"]), ODD),

@@ -230,12 +230,12 @@ def test_error_that_is_raised_again_and_again_does_not_grow():
     assert frames < 5
 
 
-def test_of_two_that_list_the_same_the_first_is_taken():
+def test_model_that_two_upstreams_list_is_offered_over_both():
     found = catalogue(discovering=[Lister("c", "x"), Lister("d", "x", "y")])
     found.refresh()
-    assert place(found.find("x")) == [("c", "x")]
+    assert place(found.find("x")) == [("c", "x"), ("d", "x")]
     assert [route.model for route in found.all()] == ["x", "y"]
-    assert place(found.all()[0]) == [("c", "x")]
+    assert place(found.all()[0]) == [("c", "x"), ("d", "x")]
 
 
 def test_background_looks_often_only_while_an_upstream_does_not_answer():
