@@ -12,8 +12,8 @@ LAYERS = [
     ["migrations"],
     ["database"],
     ["schemas", "translate", "local_model", "model_keeper", "mock", "logs", "banner", "answer"],
-    ["keys", "upstreams", "usage"],
-    ["routing"],
+    ["keys", "stored", "upstreams", "usage"],
+    ["routing", "turns"],
     ["exchange"],
     ["services"],
     ["endpoints", "gunicorn_worker", "server"],
@@ -21,7 +21,8 @@ LAYERS = [
     ["__init__", "wsgi", "gunicorn_conf"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-GEVENT = {"aside", "server", "watch", "upstreams/transport", "database", "gunicorn_conf", "gunicorn_worker"}
+GEVENT = {"aside", "database", "gunicorn_conf", "gunicorn_worker", "server", "upstreams/transport"}
+GEVENT |= {"watch"}
 
 
 def modules():
