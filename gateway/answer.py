@@ -26,7 +26,7 @@ def environment(req, sock, addr, listener, shared):
         "PATH_INFO": unquote_to_bytes(req.path).decode("latin-1"),
         "QUERY_STRING": req.query,
         "RAW_URI": req.uri,
-        "SERVER_PROTOCOL": "HTTP/%d.%d" % req.version,
+        "SERVER_PROTOCOL": f"HTTP/{req.version[0]}.{req.version[1]}",
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1]),
         "REMOTE_ADDR": addr[0] if isinstance(addr, tuple) else str(addr or ""),
@@ -122,8 +122,9 @@ class Answer:
             self.started = True
             data = self.head() + data
         sent = self.sock.send(data)
-        if sent < len(data):
-            self.sock.sendall(memoryview(data)[sent:])
+        while sent < len(data):
+            # Not sendall, whose timeout counts from its beginning: who reads slowly is still there.
+            sent += self.sock.send(memoryview(data)[sent:])
 
     def head(self):
         connection = "close" if self.closing or unread(self.body) else "keep-alive"

@@ -27,6 +27,7 @@ class GatewayWorker(GeventWorker):
     """gunicorn's gevent worker with our own way from a parsed request to its answer."""
 
     def init_process(self):
+        self.idle = set()  # greenlets whose connections wait for their next request
         self.shared = {
             "wsgi.version": (1, 0),
             "wsgi.errors": WSGIErrorsWrapper(self.cfg),
@@ -39,6 +40,31 @@ class GatewayWorker(GeventWorker):
         settings = self.cfg.settings.items()
         self.cfg.__dict__.update({name: setting.get() for name, setting in settings})
         super().init_process()
+
+    def run(self):
+        gevent.spawn(self.let_idle_go)
+        super().run()
+
+    def let_idle_go(self):
+        """Once this worker is to end, close the connections that nothing happens on.
+
+        gunicorn would wait for each of them, and nobody could connect meanwhile.
+        """
+        while self.alive:
+            gevent.sleep(0.2)
+        for greenlet in list(self.idle):
+            greenlet.kill(block=False)
+
+    @contextlib.contextmanager
+    def timeout_ctx(self):
+        """Bound the wait for a request, and note who waits."""
+        greenlet = gevent.getcurrent()
+        self.idle.add(greenlet)
+        try:
+            with gevent.Timeout(self.cfg.keepalive, False):
+                yield
+        finally:
+            self.idle.discard(greenlet)
 
     def handle_request(self, listener_name, req, sock, addr):
         """Answer one request. Raises StopIteration when the connection is to be closed."""

@@ -36,6 +36,9 @@ class Decoder:
 
     def feed(self, data):
         """Return the events that these bytes complete."""
+        if self._started and not self._held and not self._skip_lf and len(data) <= self.limit:
+            if alone(data):
+                return [Event(data[6:-2])]
         if not self._started:
             data = self._start(data)
         if b"\r" in data or self._skip_lf:
@@ -91,6 +94,13 @@ class Decoder:
     def _measure(self, done):
         if len(done) > self.limit and any(len(b) > self.limit for b in done.split(b"\n\n")):
             raise UpstreamBadResponse("The upstream sent an event that is too large.")
+
+
+def alone(data):
+    """Tell whether bytes are one event as nearly every upstream sends it, and nothing else."""
+    if not data.startswith(b"data: ") or not data.endswith(b"\n\n"):
+        return False
+    return data.find(b"\n") == len(data) - 2 and b"\r" not in data
 
 
 def parse(blocks):

@@ -13,7 +13,7 @@ from gevent.event import Event
 from gateway import watch
 from gateway.watch import FOREVER, Gone, Late, Pause, Watch, limit
 
-SOON = 0.25  # seconds within which what is due at once has to happen: a tick, and some
+SOON = 0.4  # seconds within which what is due at once has to happen: a tick, and some
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def test_what_does_not_wait_is_never_late(watched):
 def test_deadline_does_not_outlast_its_call(watched):
     guard = watched()
     guard.call(gevent.sleep, 0, deadline=time.monotonic() + 0.05)
-    gevent.sleep(SOON)
+    gevent.sleep(2 * watch.TICK)
 
 
 def test_pause_gives_the_greenlet_back_and_the_wait_can_go_on(watched):
@@ -163,7 +163,7 @@ def test_pipelined_bytes_are_no_close_and_stay_to_be_read(watched, ends):
     served, client = ends
     guard = watched(served)
     client.sendall(b"GET / HTTP/1.1\r\n")
-    guard.call(gevent.sleep, 3 * watch.TICK)
+    guard.call(gevent.sleep, 2 * watch.TICK)
     assert served.recv(100) == b"GET / HTTP/1.1\r\n"
 
 
@@ -186,7 +186,7 @@ def test_closed_watch_throws_nothing_more(watched, ends):
     guard.close()
     guard.close()
     client.close()
-    gevent.sleep(SOON)
+    gevent.sleep(2 * watch.TICK)
     assert not guard.gone
 
 
@@ -240,9 +240,9 @@ def test_thousand_watches_are_cheap_and_leave_nothing_behind(watched):
         jobs = [gevent.spawn(g.call, gevent.sleep, 5, deadline=FOREVER) for g in guards]
         gevent.sleep(0)
         before = psutil.Process().cpu_times()
-        gevent.sleep(1)
+        gevent.sleep(0.5)
         after = psutil.Process().cpu_times()
-        assert after.user + after.system - before.user - before.system < 0.2
+        assert after.user + after.system - before.user - before.system < 0.1
         gevent.killall(jobs)
         for guard in guards:
             guard.close()

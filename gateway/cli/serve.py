@@ -1,13 +1,14 @@
 """`gateway serve`: become gunicorn."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 
 import click
 
 import gateway
-from gateway.cli import load_settings
+from gateway.cli import fail, load_settings
 from gateway.keys import new_secret
 
 CONFIGURATION = Path(gateway.__file__).with_name("gunicorn_conf.py")
@@ -22,10 +23,32 @@ def serve(bind, workers):
         os.environ["GATEWAY_BIND"] = bind
     if workers:
         os.environ["WEB_CONCURRENCY"] = str(workers)
-    if load_settings().local_model is not None:
+    settings = load_settings()
+    check_free(settings.server)
+    if settings.local_model is not None:
         add_start_key(os.environ)
     # exec, so that signals, systemd's sockets and Ctrl-C meet one process.
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(CONFIGURATION)])
+
+
+def check_free(server):
+    """End with a sentence where somebody else listens already; gunicorn would try for seconds."""
+    if os.environ.get("LISTEN_FDS"):
+        return  # systemd listens for us
+    for bind in (server.bind, server.ops_bind):
+        host, _, port = bind.rpartition(":")
+        if host and not bind.startswith("unix:"):
+            try:
+                free_or_raise(host.strip("[]"), int(port))
+            except OSError as exc:
+                fail(f"The gateway cannot listen on {bind}: {exc.strerror}.")
+
+
+def free_or_raise(host, port):
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, proto) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
 
 
 def add_start_key(environ):

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 import orjson
 from requests import exceptions
 
-from gateway import errors
+from gateway import errors, watch
 from gateway.upstreams.transport import Reset
 
 LONGEST_MESSAGE = 4000
@@ -15,7 +15,9 @@ CODES = {"exceed_context_size_error": "context_length_exceeded"}  # llama.cpp sa
 
 
 def of(exc):
-    """Translate an exception of requests or of the transport."""
+    """Translate an exception of requests, of the transport or of the watch."""
+    if isinstance(exc, watch.Late):
+        return errors.UpstreamTimeout(exc.timer)
     if isinstance(exc, exceptions.ConnectTimeout):
         return errors.UpstreamTimeout("connect")
     if isinstance(exc, exceptions.Timeout):

@@ -1,5 +1,6 @@
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -7,13 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
-from gateway.cli.serve import CONFIGURATION
+from gateway.cli.serve import CONFIGURATION, check_free
+from gateway.config.shape import Server
 from tests.cli.test_check import GOOD
 
 SECRET = "sk-[0-9A-Za-z]{12}-[0-9A-Za-z]{43}"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def execs(tmp_path, monkeypatch):
     """Return what the process would have become; the environment is put back."""
     before, found = dict(os.environ), []
@@ -21,6 +23,7 @@ def execs(tmp_path, monkeypatch):
         if name.startswith("GATEWAY_") or name == "WEB_CONCURRENCY":
             del os.environ[name]
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gateway.cli.serve.free_or_raise", lambda host, port: None)
     monkeypatch.setattr(os, "execv", lambda path, arguments: found.append((path, arguments)))
     yield found
     os.environ.clear()
@@ -91,3 +94,19 @@ def test_every_mistake_in_the_configuration_is_said_and_nothing_starts(execs, tm
     done = run()
     assert (done.exit_code, execs) == (2, [])
     assert "bindd" in done.stderr and "max_body_mb" in done.stderr
+
+
+def test_port_that_is_taken_is_a_sentence(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(SystemExit):
+            check_free(Server(bind=bind, ops_bind=""))
+
+    said = f"The gateway cannot listen on {bind}: Address already in use.\n"
+    assert capsys.readouterr().err == said
+
+
+def test_free_ports_unix_sockets_and_systemd_s_are_no_obstacle(monkeypatch):
+    check_free(Server(bind="127.0.0.1:0", ops_bind="unix:/run/nothing.sock"))
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    check_free(Server(bind="no such host:1", ops_bind=""))

@@ -15,11 +15,20 @@ upstreams = [{ name = "mock", model = "echo" }]
 id = "whole-only"
 upstreams = [{ name = "whole" }]
 
+[[model]]
+id = "embed-only"
+upstreams = [{ name = "embedder" }]
+
 [[upstream]]
 name = "whole"
 base_url = "URL"
 endpoints = ["chat"]
 stream = false
+
+[[upstream]]
+name = "embedder"
+base_url = "URL"
+endpoints = ["embeddings"]
 
 [retry]
 attempts = 0

@@ -55,7 +55,7 @@ def test_fault_of_ours_is_a_500_that_tells_nothing(broken, caplog, path):
     (line,) = broken.lines
     assert line[0] == "error" and line[1]["request_id"] == request_id
     assert (line[1]["status"], line[1]["code"], line[1]["end"]) == (500, "internal_error", "error")
-    assert [record.getMessage() for record in caplog.records] == ["unhandled error"]
+    assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
 def test_fault_of_ours_is_logged_with_its_place_and_without_its_words(broken, caplog):

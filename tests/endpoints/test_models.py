@@ -7,7 +7,9 @@ def test_list_holds_every_named_model_and_no_wildcard(client):
     found = client.get("/v1/models").json
 
     assert found["object"] == "list"
-    assert [model["id"] for model in found["data"]] == ["gpt-test", "team/llm-a", "whole-only"]
+    assert [model["id"] for model in found["data"]] == [
+        "embed-only", "gpt-test", "team/llm-a", "whole-only",
+    ]  # fmt: skip
     for model in found["data"]:
         assert set(model) == {"id", "object", "created", "owned_by"}
         assert model["object"] == "model" and isinstance(model["created"], int)

@@ -88,8 +88,8 @@ def test_background_is_refused_while_there_are_no_jobs(client):
 
 
 def test_model_without_responses_says_so(client):
-    error = refused(ask(client, model="whole-only"), 400, "endpoint_not_supported", "model")
-    assert error["message"] == "The model `whole-only` does not support /v1/responses."
+    error = refused(ask(client, model="embed-only"), 400, "endpoint_not_supported", "model")
+    assert error["message"] == "The model `embed-only` does not support /v1/responses."
 
 
 @pytest.mark.parametrize(

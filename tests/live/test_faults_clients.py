@@ -124,7 +124,7 @@ def test_slow_reader_holds_the_upstream_back_and_is_cut_at_the_write_timeout(sit
                 assert request.closed.wait(3)
 
 
-def test_slow_but_steady_reader_is_not_cut(site):
+def test_slow_but_steady_reader_of_a_stream_is_not_cut(site):
     site.upstream.enqueue(mock.stream(repeat(BIG), done=False))
     seen = site.upstream.received
     with site.connected(window=65536) as sock:
@@ -138,6 +138,22 @@ def test_slow_but_steady_reader_is_not_cut(site):
             assert not request.closed.is_set()
             assert 1 << 20 < taken < request.sent < taken + (20 << 20)
             sock.close()
+
+
+def test_slow_but_steady_reader_of_a_whole_answer_is_not_cut(site):
+    size = 16 << 20
+    with site.connected(window=65536) as sock:
+        site.upstream.enqueue(mock.chat("x" * size))
+        with site.settles(end="ok", status=200):
+            began = time.monotonic()
+            sock.sendall(site.raw())
+            taken = len(read_until(sock, b"\r\n\r\n"))
+            while taken < size:
+                data = sock.recv(100_000)
+                assert data, "cut"
+                taken += len(data)
+                time.sleep(0.02)
+            assert time.monotonic() - began > 3  # twice the write timeout
 
 
 def test_whole_answer_that_is_not_read_is_cut_at_the_write_timeout(site):

@@ -191,11 +191,11 @@ def test_refusal_of_the_request_is_passed_on(site, model, message, param, code, 
 @either
 def test_full_upstream_is_waited_for_a_moment_and_then_refused(site, stream):
     def late():
-        return site.ask("narrow-late-1000", stream=stream)
+        return site.ask("narrow-late-800", stream=stream)
 
     def third():
-        time.sleep(0.2)
-        return site.ask("narrow-late-1000", stream=stream)
+        time.sleep(0.1)
+        return site.ask("narrow-late-800", stream=stream)
 
     with site.settles(end="ok", status=200):
         *busy, refused = site.at_once(late, late, third)

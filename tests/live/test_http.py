@@ -99,8 +99,11 @@ def test_malformed_request_with_a_long_body_can_still_read_its_answer(gateway):
     assert (reply.status, reply.code) == (417, "bad_request")
 
 
-@pytest.mark.parametrize("closing", [b"Connection: close\r\n", b""], ids=["close", "keep"])
-@pytest.mark.parametrize(("auth", "status"), [("", 401), (AUTH, 413)], ids=["no key", "key"])
+@pytest.mark.parametrize(
+    ("auth", "status", "closing"),
+    [("", 401, b"Connection: close\r\n"), (AUTH, 413, b"")],
+    ids=["no key", "key"],
+)
 def test_client_that_sends_a_long_body_slowly_can_still_read_why_it_is_refused(
     gateway, auth, status, closing
 ):

@@ -6,6 +6,7 @@ import time
 import pytest
 import requests
 
+from gateway import errors
 from gateway.config import Timeouts, Upstream
 from gateway.upstreams.base import PING, Call
 from gateway.upstreams.openai import OpenAI
@@ -101,8 +102,15 @@ def timed(function, *args, **how):
     return found, time.monotonic() - began
 
 
-CALLED = pytest.mark.parametrize("way", ["whole", "stream"])
+def timed_out(function, param, seconds):
+    """Assert that a function ends by a timer, in time."""
+    error, took = timed(function)
+    assert isinstance(error, errors.UpstreamTimeout), error
+    assert (error.param, error.status, error.upstream_status) == (param, 504, None)
+    assert seconds <= took < seconds + 1
 
+
+CALLED = pytest.mark.parametrize("way", ["whole", "stream"])
 STREAMED = pytest.mark.parametrize("endpoint", ["chat", "responses"])
 
 

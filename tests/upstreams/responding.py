@@ -12,8 +12,6 @@ from gateway.upstreams.dialects import responses
 from tests.upstreams.calling import SECRET, events, pure
 
 TRANSCRIPT = Path(__file__).with_name("transcripts") / "llama-responses.sse"
-
-
 GOOD = bodies.response_events("Hello you there", model="upstream-model", id="resp_theirs")
 
 
@@ -22,8 +20,6 @@ KEYS = {
     *("id", "object", "created_at", "status", "completed_at", "error", "incomplete_details"),
     *("model", "output", "store", "usage"),
 }
-
-
 OPENING = ["response.created", "response.in_progress"]
 
 

@@ -14,8 +14,6 @@ from gateway.upstreams.dialects import chat
 from tests.upstreams.calling import SECRET, events, pure
 
 CHUNKS = bodies.chunks("Hello you there", model="upstream-model", include_usage=True)
-
-
 USAGE = Usage(input=1, output=3)
 
 
@@ -129,8 +127,6 @@ def test_nothing_is_sent_behind_done(done):
 
 
 ERROR = {"message": "It broke.", "type": "server_error", "param": "messages", "code": "broken"}
-
-
 BROKEN = [
     b"data: {\n\n",
     b"data: \n\n",

@@ -134,7 +134,7 @@ def test_tunnel_that_does_not_come_takes_no_longer_than_the_connect_timeout(adap
     adapter = adapters(f"http://127.0.0.1:{upstream.port}")
     adapter.connect = 0.2
     found, took = timed(ask, adapter, "https://upstream.test:1/v1")
-    assert type(found) is exceptions.ConnectTimeout and took < 0.5
+    assert type(found) is exceptions.ConnectTimeout and took < 1
 
 
 def test_proxy_that_is_not_there_is_an_error_of_the_connection(adapters):

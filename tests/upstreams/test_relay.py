@@ -73,7 +73,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, database=None, max_examples=80)
+@settings(deadline=None, database=None, max_examples=50)
 @given(
     st.dictionaries(st.sampled_from(["a", 'b"\\', "model", ""]) | st.text(), JSON),
     st.text(),

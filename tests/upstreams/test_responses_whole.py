@@ -29,8 +29,6 @@ def theirs(*output, **fields):
 
 
 REASONING = {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}]}
-
-
 CALLED = {**tool(id="fc_1", call_id="call_1", arguments='{"a": 1}'), "status": "completed"}
 
 

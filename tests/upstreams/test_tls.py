@@ -99,7 +99,7 @@ def test_handshake_that_hangs_takes_no_longer_than_the_connect_timeout(adapter, 
     with Forwarder(lambda sock: event.wait(2) and None) as server:
         found, took = timed(ask, adapter, url(server, "127.0.0.1"))
         event.set()
-    assert type(found) is exceptions.ConnectTimeout and took < 0.5
+    assert type(found) is exceptions.ConnectTimeout and took < 1
 
 
 def test_events_come_through_tls_one_by_one(adapter, upstream, serving):
@@ -170,4 +170,4 @@ def test_record_that_is_not_whole_does_not_hold_up_the_end_of_a_stream(folder, a
         assert wire.read1() == DONE
         _, took = timed(wire.release)
         stop.set()
-    assert took < 0.5
+    assert took < 1

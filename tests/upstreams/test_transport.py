@@ -25,8 +25,6 @@ from tests.upstreams.asking import (
 from tests.upstreams.calling import prepared
 
 MANY = b"".join(b"x-%d: a\r\n" % number for number in range(200))
-
-
 ANSWERS = {
     "length": ([SMALL], (200, b"{}")),
     "chunks": ([CHUNKED, b"1\r\n{\r\n1;x=y\r\n}\r\n0\r\n\r\n"], (200, b"{}")),

@@ -7,7 +7,7 @@ import pytest
 from requests import exceptions
 
 from gateway.mock import FIN, HANG, RST, hang, raw, whole
-from gateway.mock.answers import DONE, Bare, framed, head
+from gateway.mock.answers import DONE, Bare, framed
 from gateway.upstreams.transport import Adapter, Reset, connections
 from tests.upstream import (
     black_hole,
@@ -17,7 +17,7 @@ from tests.upstreams.asking import CHUNKED, OK, SMALL, SOON, WAYS, ask, opened
 from tests.upstreams.calling import prepared, timed
 
 
-def keeps(adapter, upstream, way, first, count=1):
+def keeps(adapter, upstream, way, first):
     """Send `first`'s request, then another one; return the number of connections."""
     upstream.enqueue(first)
     assert way(adapter, upstream.url)[0] == 200
@@ -183,7 +183,7 @@ def test_black_hole_takes_no_longer_than_the_connect_timeout(adapter):
     with black_hole() as url:
         adapter.connect = 0.2
         found, took = timed(ask, adapter, url)
-    assert type(found) is exceptions.ConnectTimeout and 0.2 <= took < 0.5
+    assert type(found) is exceptions.ConnectTimeout and 0.2 <= took < 1
 
 
 def test_name_that_is_not_resolved_is_a_connection_error(adapter, monkeypatch):
@@ -205,7 +205,7 @@ def test_resolver_that_hangs_takes_no_longer_than_the_connect_timeout(adapter, m
     monkeypatch.setattr(connections.socket, "getaddrinfo", lambda *a, **how: gevent.sleep(5))
     adapter.connect = 0.1
     found, took = timed(ask, adapter, "http://upstream.test/v1")
-    assert type(found) is exceptions.ConnectTimeout and took < 0.5
+    assert type(found) is exceptions.ConnectTimeout and took < 1
 
 
 def test_addresses_outlast_a_resolver_that_fails(adapter, upstream, monkeypatch):
@@ -243,4 +243,3 @@ def test_closing_the_adapter_closes_what_is_kept(adapter, upstream):
     ask(adapter, upstream.url)
     adapter.close()
     upstream.wait_idle()
-    assert head(200)

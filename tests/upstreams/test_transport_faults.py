@@ -22,8 +22,6 @@ from tests.upstreams.asking import (
 )
 
 MANY = b"".join(b"x-%d: a\r\n" % number for number in range(200))
-
-
 HUGE = b"".join(b"x-%d: %b\r\n" % (number, b"a" * 50_000) for number in range(20))
 
 
