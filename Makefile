@@ -1,9 +1,9 @@
 # `make run` and `make test` do everything from a clean clone; Python 3.11 or newer is all they need.
 .NOTPARALLEL:
-.PHONY: help run test live lint format lock clean
+.PHONY: help run test live bench bench-peers lint format lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
 
 run: ## serve a small local model through the gateway
 	@requirements/install run
@@ -16,6 +16,13 @@ test: ## run the fast tests
 live: ## run the tests that start real servers and a real model
 	@requirements/install test
 	.venv/bin/python -m pytest -m live
+
+bench: ## measure the gateway beside nginx, Flask and other gateways
+	@requirements/install bench
+	.venv/bin/python -m bench $(BENCH)
+
+bench-peers: ## install the other gateways that bench compares with
+	@bench/peers
 
 lint: ## check style
 	@requirements/install test

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from gateway import errors, sse, usage, watch
 from gateway.metrics import tally
+from gateway.turns import NO_TURN
 from gateway.upstreams.base import PING, Call
 
 
@@ -12,11 +13,22 @@ class Exchange:
     """Runs a call for one client and writes down what became of it, whatever its end.
 
     `line` is the request's log line, which learns everything that is known at the end; `guard` is
-    the Watch over the client's socket.
+    the Watch over the client's socket; `turn` is the call's in its conversation.
     """
 
-    def __init__(self, router, recorder, endpoint, payload, guard, line, clock=time.monotonic):
+    def __init__(
+        self,
+        router,
+        recorder,
+        endpoint,
+        payload,
+        guard,
+        line,
+        clock=time.monotonic,
+        turn=NO_TURN,
+    ):
         self.router, self.recorder, self.line, self.clock = router, recorder, line, clock
+        self.turn = turn
         self.call = Call(endpoint, payload, guard, clock)
         self.committed = self.settled = False
         line.stream = self.call.stream
@@ -25,8 +37,10 @@ class Exchange:
     def run(self):
         """Return a WholeReply or a StreamReply. Raises GatewayError while nothing is committed."""
         try:
+            self.turn.begin(self.call)
             return self.stream() if self.call.stream else self.whole()
         except watch.Gone:
+            self.line.code = errors.ClientGone.code
             self.settle(end="cancelled")
             raise errors.ClientGone() from None
         except BaseException as exc:
@@ -58,6 +72,8 @@ class Exchange:
         self.measure(found)
         now = self.clock()
         self.recorder.add(usage.row(self.line, found, source, self.status(error, end), now))
+        if end == "cancelled":
+            self.turn.leave(self.call)
 
     def used(self, found):
         """Return the Usage and who counted it."""

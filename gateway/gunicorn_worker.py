@@ -10,9 +10,10 @@ import secrets
 import socket
 
 import gevent
+from gevent.server import StreamServer
 from gunicorn.http import errors as http
 from gunicorn.http.wsgi import WSGIErrorsWrapper
-from gunicorn.workers.ggevent import GeventWorker
+from gunicorn.workers import ggevent
 
 from gateway import errors, logs
 from gateway.answer import Answer, environment, unread
@@ -23,7 +24,16 @@ LINGER = 30  # seconds for a client that was refused early to send the rest and 
 SILENCE = 5  # seconds of nothing from it that end this sooner
 
 
-class GatewayWorker(GeventWorker):
+class Listener(StreamServer):
+    """Takes one new connection a turn: of a thousand at once the first are answered first."""
+
+    max_accept = 1
+
+
+ggevent.StreamServer = Listener  # gunicorn sets this itself, but only above one worker
+
+
+class GatewayWorker(ggevent.GeventWorker):
     """gunicorn's gevent worker with our own way from a parsed request to its answer."""
 
     def init_process(self):

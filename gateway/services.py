@@ -14,6 +14,8 @@ from gateway.logs import Lines
 from gateway.metrics import tally
 from gateway.routing.catalogue import Catalogue
 from gateway.routing.router import Router
+from gateway.stored import Stored
+from gateway.turns import NO_TURN, Turn
 from gateway.usage import Recorder
 
 
@@ -30,17 +32,21 @@ class Services:
         self.lines = Lines()
         self.gate = Gate(settings.server.max_in_flight)
         self.recorder = Recorder(self.database)
+        self.stored = Stored(self.database, settings.responses.retention_hours)
         self.stopping = threading.Event()
 
     def start(self):
         """Begin what runs in the background, each a loop until the process stops."""
-        loops = (self.keys, self.catalogue, self.recorder, self.lines, tally)
+        loops = (self.keys, self.catalogue, self.recorder, self.stored, self.lines, tally)
         for loop in loops:
             threading.Thread(target=loop.run, args=(self.stopping,), daemon=True).start()
 
     def exchange(self, endpoint, payload, guard, line):
         """Return the exchange of one client call, ready to run."""
-        return Exchange(self.router, self.recorder, endpoint, payload, guard, line)
+        turn = NO_TURN
+        if endpoint == "responses":
+            turn = Turn(self.stored, self.settings.responses.store, line.key)
+        return Exchange(self.router, self.recorder, endpoint, payload, guard, line, turn=turn)
 
     def close(self):
         """End the background, write what is still to be written, close every connection."""

@@ -1,6 +1,17 @@
 """Every table of the gateway as SQLAlchemy describes it; `migrations` makes them in a database."""
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 # Constraints have names so that a later migration can change them.
 metadata = MetaData(
@@ -49,4 +60,26 @@ usage = Table(
     Column("ttft_ms", Integer),
     Column("total_ms", Integer, nullable=False),
     Index(None, "created_at"),
+)
+
+# One row a stored response, as JSON: the items that its request added, the items that were
+# answered, and the rest of the Response object. `previous` is the row with the turn before it;
+# none if there was none, or if `input` holds all that went before. `size` is in bytes.
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("key", String(16), nullable=False),
+    Column("previous", String(40)),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("input", LargeBinary, nullable=False),
+    Column("output", LargeBinary, nullable=False),
+    Column("rest", LargeBinary, nullable=False),
+    Index(None, "previous"),
+    Index(None, "expires_at"),
+    Index(None, "key", "created_at", "size"),
 )

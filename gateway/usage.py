@@ -1,6 +1,7 @@
 """What every exchange has used: one row each, written in batches off the hot path."""
 
 import collections
+import itertools
 import logging
 import threading
 import time
@@ -14,6 +15,7 @@ from gateway.tokens import Usage
 
 log = logging.getLogger("gateway")
 
+AT_ONCE = 100  # rows in one statement: SQLite takes 32,766 values, older ones fewer
 BATCH = 500  # rows in one transaction
 MOST = 100_000  # rows kept in memory while the database is away
 
@@ -115,8 +117,17 @@ def insert(connection, rows):
     if connection.dialect.paramstyle != "qmark":
         connection.execute(table.insert(), rows)
         return
-    # SQLite takes bare tuples; looking into a dictionary for each would cost five times as much.
+    for first in range(0, len(rows), AT_ONCE):
+        insert_at_once(connection, rows[first : first + AT_ONCE])
+
+
+def insert_at_once(connection, rows):
+    """Insert rows by one statement of SQLite's, with bare values.
+
+    It lets go of the interpreter once a statement, and what serves requests meanwhile has to give
+    it back: a statement a row would cost a request more than its row does.
+    """
     columns = ", ".join(f'"{name}"' for name in rows[0])
-    places = ", ".join("?" * len(rows[0]))
-    statement = f"INSERT INTO {table.name} ({columns}) VALUES ({places})"
-    connection.exec_driver_sql(statement, [tuple(row.values()) for row in rows])
+    places = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
+    values = tuple(itertools.chain.from_iterable(row.values() for row in rows))
+    connection.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES {places}", values)

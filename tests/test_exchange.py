@@ -117,7 +117,7 @@ def test_whole_answer_without_a_count_has_none():
         (errors.ModelNotFound("m"), errors.ModelNotFound, 404, "error", "model_not_found"),
         (errors.UpstreamTimeout("total"), errors.UpstreamTimeout, 504, "error", "upstream_timeout"),
         (ZeroDivisionError(), ZeroDivisionError, 500, "error", "internal_error"),
-        (watch.Gone(), errors.ClientGone, 499, "cancelled", None),
+        (watch.Gone(), errors.ClientGone, 499, "cancelled", "client_closed_request"),
     ],
 )
 def test_fault_before_anything_is_sent_is_raised_and_settled(

@@ -24,7 +24,7 @@ FAULT_ROWS = {
     "F12": ["mock-end-after-3", "mock-no-done"],
     "F13": ["mock-stall-after-3", "mock-pings-after-3"],
     "F14": ["mock-trickle"],
-    "F15": ["mock-endless-100"],
+    "F15": ["mock-endless-50"],
     "F16": ["mock-bad-chunk-after-3", "mock-bad-chunk-after-0"],
     "F17": [
         "mock-no-data",

@@ -6,6 +6,7 @@ from gateway import errors
 from gateway.cli import fail
 from gateway.cli.offer import health, offered
 from gateway.routing.router import PATHS, Router
+from gateway.upstreams.dialects import speaks
 
 
 @click.command()
@@ -35,7 +36,7 @@ def calls(targets):
     """Yield the kinds of calls that differ, as (endpoint, stream)."""
     for endpoint in PATHS:
         yield endpoint, False
-        speaking = [target for target in targets if endpoint in target.upstream.endpoints]
+        speaking = [target for target in targets if speaks(target.upstream, endpoint)]
         if endpoint != "embeddings" and not all(target.upstream.streams for target in speaking):
             yield endpoint, True
 
@@ -50,16 +51,22 @@ def described(notes, endpoint, stream, most):
         elif target in able[most:]:
             yield f"-  {name}: skipped unless one above is: a call tries {most} ([retry] upstreams)"
         else:
-            yield f"{able.index(target) + 1}. {name}: {', '.join([rank(target, able), *known])}"
+            told = [rank(target, able), *translated(target, endpoint), *known]
+            yield f"{able.index(target) + 1}. {name}: {', '.join(told)}"
     if not able:
         yield f"The answer is 400 {'stream' if stream else 'endpoint'}_not_supported."
 
 
 def unable(target, endpoint, stream):
     """Say why a target cannot take a call; nothing if it can."""
-    if endpoint not in target.upstream.endpoints:
+    if not speaks(target.upstream, endpoint):
         return f"does not speak {endpoint}"
     return "cannot stream" if stream and not target.upstream.streams else ""
+
+
+def translated(target, endpoint):
+    """Return what says that a call reaches a target in the words of another endpoint."""
+    return [] if endpoint in target.upstream.endpoints else ["translated to chat"]
 
 
 def rank(target, able):

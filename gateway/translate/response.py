@@ -5,6 +5,13 @@ import time
 
 from gateway import tokens
 
+# What a chat calls the counts of a usage object.
+COUNTS = {
+    "prompt_tokens": "input_tokens",
+    "prompt_tokens_details": "input_tokens_details",
+    "completion_tokens": "output_tokens",
+    "completion_tokens_details": "output_tokens_details",
+}
 # What a response says of its request when the request says nothing.
 ECHOED = {
     "background": False,
@@ -59,7 +66,15 @@ def skeleton(payload):
         found["service_tier"] = "default"
     for name in ("text", "reasoning"):
         found[name] = {**ECHOED[name], **found[name]}
+    found["tools"] = [tool(given) for given in found["tools"]]
     return found
+
+
+def tool(given):
+    """Return a tool as a response tells it, where many clients leave out what is null."""
+    if given.get("type") != "function":
+        return given
+    return {"description": None, "parameters": None, "strict": None, **given}
 
 
 def fill(base, found, keep_id=False):
@@ -90,4 +105,13 @@ def usage(found):
 
 def details(found, side, **counts):
     given = found.get(f"{side}_tokens_details")
-    return {**(given if isinstance(given, dict) else {}), **counts}
+    written = {"cache_write_tokens": 0} if side == "input" else {}
+    return {**written, **(given if isinstance(given, dict) else {}), **counts}
+
+
+def usage_of_chat(found):
+    """Return a chat's usage object as a response's, or None."""
+    if not isinstance(found, dict):
+        return None
+    renamed = {COUNTS.get(name, name): value for name, value in found.items()}
+    return usage({"input_tokens": None, **renamed})

@@ -12,12 +12,16 @@ PING = b""  # in a stream of blocks: nothing has come, but a keepalive is due
 class Call:
     """What a client has asked for, and what has become known of it on the way.
 
-    `payload` is the checked body, `model` the id asked for, `watch` guards every wait. An upstream
-    sets `stateful` and `secrets` to its own while it is tried, and `relay` once it streams.
+    `asked` is the checked body, `payload` the same with the turns before it in place of
+    `previous_response_id`, `model` the id asked for, `watch` guards every wait. `keep(response)` is
+    called with a Response that has ended before its client hears of that; it stores it where
+    `store` says so, and sets its `store` to what has become of that. An upstream sets `stateful`
+    and `secrets` to its own while it is tried, and `relay` once it streams.
     """
 
     def __init__(self, endpoint, payload, watch, clock=time.monotonic):
         self.endpoint, self.payload, self.watch, self.clock = endpoint, payload, watch, clock
+        self.asked, self.store, self.keep = payload, False, unkept
         self.model = payload["model"]
         self.stream = payload.get("stream") is True
         self.started = self.spoke = clock()  # `spoke`: when the client was last sent something
@@ -27,6 +31,11 @@ class Call:
         self.upstream_seconds = 0.0
         self.sent = 0  # bytes of the body that was sent to the upstream
         self.deadline = math.inf  # monotonic seconds after which the client no longer waits
+
+
+def unkept(response):
+    """Say that a response is not stored."""
+    response["store"] = False
 
 
 class Whole(NamedTuple):

@@ -11,7 +11,7 @@ from requests import exceptions
 from gateway import errors, watch
 from gateway.upstreams import faults
 from gateway.upstreams.base import PING, Whole
-from gateway.upstreams.dialects import DIALECTS
+from gateway.upstreams.dialects import spoken
 from gateway.upstreams.relay import LARGEST_ANSWER
 from gateway.upstreams.transport import Adapter
 
@@ -35,12 +35,12 @@ class OpenAI:
         """Return the answer to a call that does not stream, as a Whole."""
         dialect = self.begin(call)
         deadline = call.clock() + self.timeouts.total
-        request = self.request("POST", dialect.PATH, dialect.body(call, model, self.stateful))
+        request = self.request("POST", dialect.PATH, dialect.body(call, model, call.stateful))
         call.sent = len(request.body)
         reply = self.spend(call, self.send(request), deadline, "total")
         if reply.status_code != 200:
             raise self.refusal(call, reply.status_code, reply.headers, reply.content)
-        return Whole(*dialect.whole(call, reply.content, self.stateful))
+        return Whole(*dialect.whole(call, reply.content, call.stateful))
 
     def stream(self, call, model):
         """Yield blocks of whole events, and PING when a keepalive is due.
@@ -51,7 +51,7 @@ class OpenAI:
         began = call.clock()
         relay = call.relay = dialect.Relay(call)
         request = self.request(
-            "POST", dialect.PATH, dialect.body(call, model, self.stateful), "text/event-stream"
+            "POST", dialect.PATH, dialect.body(call, model, call.stateful), "text/event-stream"
         )
         call.sent = len(request.body)
         total = (began + self.timeouts.stream_total, "total")
@@ -68,7 +68,9 @@ class OpenAI:
         try:
             request = self.request("GET", "/models", None)
             deadline = time.monotonic() + 2 * self.timeouts.connect
-            reply = self.wait(guard, self.send(request), deadline, "total")
+            reply = guard.call(self.send(request), deadline=deadline)
+        except (watch.Late, exceptions.RequestException, UnicodeError) as exc:
+            raise faults.of(exc) from exc
         finally:
             guard.close()
         if reply.status_code != 200:
@@ -76,8 +78,10 @@ class OpenAI:
         return listed(reply.content)
 
     def begin(self, call):
-        call.stateful, call.secrets = self.stateful, self.secrets
-        return DIALECTS[call.endpoint]
+        """Return the dialect for a call; what is translated is never kept by the upstream."""
+        call.stateful = self.stateful and call.endpoint in self.endpoints
+        call.secrets = self.secrets
+        return spoken(self, call.endpoint)
 
     def read(self, call, wire, relay, first, total):
         """Yield what an opened stream gives; `first` and `total` are (deadline, timer)."""
@@ -103,11 +107,8 @@ class OpenAI:
                 call.spoke = call.clock()
             if relay.error:
                 raise relay.error
-            now = call.clock()
             if relay.events > seen:
-                limit = min((now + self.timeouts.idle, "idle"), total)
-            if now >= limit[0] and not relay.done:
-                raise errors.UpstreamTimeout(limit[1])  # there was always something to read
+                limit = min((call.clock() + self.timeouts.idle, "idle"), total)
 
     def pausing(self, call, function, deadline, timer):
         """Wait for a function, yielding PING whenever the client should hear something."""
@@ -119,22 +120,15 @@ class OpenAI:
                 yield PING
                 call.spoke = call.clock()
 
-    def spend(self, call, *waiting):
-        """Wait, and count the time as the upstream's."""
+    def spend(self, call, function, deadline, timer, pause=watch.FOREVER):
+        """Wait for a function; its time is the upstream's, and what fails is said in our words."""
         began = call.clock()
         try:
-            return self.wait(call.watch, *waiting)
+            return call.watch.call(function, deadline=deadline, timer=timer, pause=pause)
+        except (watch.Late, exceptions.RequestException, UnicodeError) as exc:
+            raise faults.of(exc) from exc
         finally:
             call.upstream_seconds += call.clock() - began
-
-    def wait(self, guard, function, deadline, timer, pause=watch.FOREVER):
-        """Wait for a function, saying in our words what went wrong."""
-        try:
-            return guard.call(function, deadline=deadline, timer=timer, pause=pause)
-        except watch.Late as exc:
-            raise errors.UpstreamTimeout(exc.timer) from None
-        except (exceptions.RequestException, UnicodeError) as exc:
-            raise faults.of(exc) from exc
 
     def send(self, request, stream=False):
         return functools.partial(

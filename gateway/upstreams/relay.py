@@ -4,6 +4,7 @@ A relay is pure: it waits for nothing and knows no socket. Its subclasses say wh
 events mean (`dialects/`). A fault behind events that can still be sent is held back in `error`.
 """
 
+import functools
 import re
 
 import orjson
@@ -59,6 +60,10 @@ class Relay:
         """Return the events that end a stream which has gone wrong."""
         raise NotImplementedError
 
+    def snapshot(self):
+        """Return the Response as far as it has come, or None if its client has not heard of it."""
+        return None
+
 
 def load(data):
     """Parse an upstream's JSON object. Raises UpstreamBadResponse."""
@@ -79,19 +84,26 @@ def dump(value):
         raise errors.UpstreamBadResponse() from exc
 
 
+@functools.lru_cache(maxsize=256)
+def spelled(name):
+    """Return a model's id as JSON; the same few are written again and again."""
+    return orjson.dumps(name)
+
+
 def rename(data, found, model):
     """Return JSON bytes whose `model` is the id that was asked for, all else untouched.
 
     `found` is the same JSON, parsed.
     """
-    old, new = found.get("model"), orjson.dumps(model)
+    old = found.get("model")
     if old == model:
         return data
+    new = spelled(model)
     if isinstance(old, str):
         for colon in (b'"model":', b'"model": '):
             # Inside a string its quotes would be escaped, so a single hit is a key, and it is the
             # one that is meant if it lies in as many objects as it should.
-            parts = data.split(colon + orjson.dumps(old))
+            parts = data.split(colon + spelled(old))
             if len(parts) == 2 and parts[0].count(b"{") - parts[0].count(b"}") == 1:
                 return (colon + new).join(parts)
     return respell(data, new, "model" in found)

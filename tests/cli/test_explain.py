@@ -39,6 +39,15 @@ upstreams = [{{ name = "gamma", model = "other/*" }}]
 id = "mute"
 upstreams = [{{ name = "beta" }}]
 
+[[upstream]]
+name = "delta"
+base_url = "{alive}"
+endpoints = ["embeddings"]
+
+[[model]]
+id = "deaf"
+upstreams = [{{ name = "delta" }}]
+
 [[model]]
 id = "spare"
 upstreams = [{{ name = "beta", weight = 0 }}, {{ name = "gamma" }}]
@@ -62,11 +71,18 @@ POST /v1/chat/completions, stream: true
   -  gamma as other/x: skipped unless one above is: a call tries 3 ([retry] upstreams)
 
 POST /v1/responses
+  1. alpha as several: priority 0 with 75% of the conversations, unreachable
+  2. beta as several: priority 0 with 25% of the conversations, translated to chat, ok
+  3. gamma as g[red]: priority 1, translated to chat, ok
+  -  gamma as echo: skipped unless one above is: a call tries 3 ([retry] upstreams)
+  -  gamma as other/x: skipped unless one above is: a call tries 3 ([retry] upstreams)
+
+POST /v1/responses, stream: true
   1. alpha as several: priority 0, unreachable
-  -  beta as several: skipped, it does not speak responses
-  -  gamma as g[red]: skipped, it does not speak responses
-  -  gamma as echo: skipped, it does not speak responses
-  -  gamma as other/x: skipped, it does not speak responses
+  -  beta as several: skipped, it cannot stream
+  2. gamma as g[red]: priority 1, translated to chat, ok
+  3. gamma as echo: priority 2, translated to chat, fallback echo, ok
+  -  gamma as other/x: skipped unless one above is: a call tries 3 ([retry] upstreams)
 
 POST /v1/embeddings
   -  alpha as several: skipped, it does not speak embeddings
@@ -129,8 +145,8 @@ def test_call_that_nobody_can_take_says_what_the_client_hears(configured):
     assert section(done, "/v1/chat/completions, stream: true") == (
         "  -  beta as mute: skipped, it cannot stream\n  The answer is 400 stream_not_supported."
     )
-    assert section(done, "/v1/responses") == (
-        "  -  beta as mute: skipped, it does not speak responses\n"
+    assert section(run("deaf"), "/v1/responses") == (
+        "  -  delta as deaf: skipped, it does not speak responses\n"
         "  The answer is 400 endpoint_not_supported."
     )
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.translate.events import unfold
+from tests.translate.folding import fold
 
 TEXT = {"type": "output_text", "annotations": [{"type": "url_citation", "url": "x"}]}
 PARTS = st.one_of(
@@ -27,30 +28,6 @@ ITEMS = st.one_of(
 
 def numbered(items):
     return [{**item, "id": f"item_{number}"} for number, item in enumerate(items)]
-
-
-def fold(events):
-    """Return the items as a client puts them together, and the items that were called done."""
-    items, done = {}, {}
-    for kind, event in copy.deepcopy(list(events)):
-        index = event["output_index"]
-        if kind == "response.output_item.added":
-            items[index] = event["item"]
-        elif kind == "response.output_item.done":
-            done[index] = event["item"]
-        elif kind == "response.function_call_arguments.delta":
-            items[index]["arguments"] += event["delta"]
-        elif kind == "response.content_part.added":
-            assert event["content_index"] == len(items[index]["content"])
-            items[index]["content"].append(event["part"])
-        elif kind.endswith(".delta"):
-            part = items[index]["content"][event["content_index"]]
-            part["text" if "text" in part else "refusal"] += event["delta"]
-        elif kind == "response.content_part.done":
-            items[index]["content"][event["content_index"]] = event["part"]
-        if "item_id" in event:
-            assert event["item_id"] == items[index]["id"]
-    return list(items.values()), list(done.values())
 
 
 @settings(deadline=None, database=None)

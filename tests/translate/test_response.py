@@ -62,20 +62,21 @@ def test_id_model_and_history_are_ours():
 )
 def test_usage_has_all_its_keys_and_counts_that_make_sense(given, counts):
     found = response.fill(SKELETON, {"usage": given})["usage"]
-    assert found == {
-        "input_tokens": counts[0],
-        "input_tokens_details": {"cached_tokens": counts[1]},
-        "output_tokens": counts[2],
-        "output_tokens_details": {"reasoning_tokens": counts[3]},
-        "total_tokens": counts[4],
-    }
+    assert (
+        found["input_tokens"],
+        found["input_tokens_details"]["cached_tokens"],
+        found["output_tokens"],
+        found["output_tokens_details"]["reasoning_tokens"],
+        found["total_tokens"],
+    ) == counts
 
 
 def test_more_that_a_usage_holds_is_kept():
-    given = {"input_tokens": 5, "cost": 1, "input_tokens_details": {"audio_tokens": 2}}
+    more = {"audio_tokens": 2, "cache_write_tokens": 3}
+    given = {"input_tokens": 5, "cost": 1, "input_tokens_details": more}
     found = response.fill(SKELETON, {"usage": given})["usage"]
     assert found["cost"] == 1
-    assert found["input_tokens_details"] == {"audio_tokens": 2, "cached_tokens": 0}
+    assert found["input_tokens_details"].items() >= {"audio_tokens": 2, "cached_tokens": 0}.items()
 
 
 @pytest.mark.parametrize("usage", [None, 5, [], {}, {"input_tokens": "x"}])

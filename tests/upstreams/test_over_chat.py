@@ -1,4 +1,4 @@
-"""The Responses API over chat completions: every event as published, faults told, nothing lost."""
+"""The Responses API over chat completions: every event as published, and nothing lost."""
 
 import json
 
@@ -7,13 +7,13 @@ import pytest
 
 from gateway import errors, sse
 from gateway.mock import answers, bodies
-from gateway.tokens import Usage
 from gateway.upstreams.dialects import over_chat
-from tests.translate.chats import CHATS, chunk, text
+from tests.translate.chats import CHATS
 from tests.translate.folding import fold, nameless
 from tests.translate.published import faults
-from tests.upstreams.calling import SECRET, events, pure
-from tests.upstreams.responding import KEYS, check, folded, kinds, without
+from tests.upstreams.calling import events, pure
+from tests.upstreams.responding import KEYS, folded, kinds, without
+from tests.upstreams.speaking import HELLO, check_all, inner, relayed, relaying, written
 
 ECHO = {
     "instructions": "Be brief",
@@ -32,35 +32,6 @@ ECHO = {
     "truncation": "disabled",
     "user": "u",
 }
-HELLO = text("Hel", "lo ", "you")[0]
-ERROR = {"error": {"message": f"It broke, {SECRET}.", "type": "server_error", "code": "oops"}}
-
-
-def written(*chunks):
-    return b"".join(sse.encode(orjson.dumps(found)) for found in chunks)
-
-
-def relaying(**fields):
-    call = pure("responses", **fields)
-    call.secrets = (SECRET,)
-    return over_chat.Relay(call)
-
-
-def relayed(data, **fields):
-    """Return the relay and the (type, event) that the client gets."""
-    made = relaying(**fields)
-    return made, events([made.take(data)])
-
-
-def inner(found):
-    """Return the events between the two that begin a stream and those that end it."""
-    return found[2:-2]
-
-
-def check_all(found):
-    """Assert what holds for every stream of a response, OpenAI's schemas included."""
-    check(found)
-    assert [fault for _, event in found[:-1] for fault in faults(event)] == []
 
 
 @pytest.mark.parametrize("fields", [{}, ECHO], ids=["bare", "echo"])
@@ -157,91 +128,6 @@ def test_first_chunk_opens_the_response_and_each_piece_goes_out_at_once():
         "response.output_text.delta",
     ]
     assert kinds(events([made.take(written(HELLO[2]))])) == ["response.output_text.delta"]
-
-
-@pytest.mark.parametrize("done", [b"", sse.DONE])
-def test_end_behind_a_finish_reason_is_clean(done):
-    made = relaying()
-    out = made.take(written(*HELLO) + done)
-    found = events([out if done else out + made.end()])
-    check_all(found)
-    assert made.usage == Usage(20, 12, 9, 4)
-
-
-def test_end_without_a_finish_reason_is_a_reset():
-    made = relaying()
-    made.take(written(*HELLO[:3]))
-    with pytest.raises(errors.UpstreamReset) as found:
-        made.end()
-    assert found.value.began
-
-
-@pytest.mark.parametrize("data", [b"", sse.DONE, b": ping\n\n"])
-def test_stream_without_a_chunk_is_a_bad_answer(data):
-    made = relaying()
-    with pytest.raises(errors.UpstreamBadResponse):
-        made.take(data)
-        made.end()
-
-
-BAD = [b"data: {\n\n", b"data: []\n\n", b'data: {"choices":{}}\n\n', b"data: <html>\n\n"]
-BAD += [written(chunk({"content": 5})), written(chunk({"tool_calls": [{"id": 5}]}))]
-BAD += [written(chunk(reason="error")), written(ERROR)]
-
-
-@pytest.mark.parametrize("data", BAD)
-def test_fault_before_the_first_chunk_is_an_error_that_another_upstream_may_mend(data):
-    made = relaying()
-    with pytest.raises(errors.UpstreamError) as found:
-        made.take(data)
-    assert found.value.status == 502 and SECRET not in found.value.message
-    assert made.sequence == 0
-
-
-@pytest.mark.parametrize("data", BAD)
-@pytest.mark.parametrize("name", ["reasoning, text and a call", "text", "custom call"])
-def test_fault_in_the_middle_ends_the_stream_as_failed_with_what_had_come(name, data):
-    made = relaying()
-    out = made.take(written(*CHATS[name][0][:-2]) + data)
-    assert made.error is not None and not made.done
-    out += made.fail(made.error)
-    found = events([out])
-    check_all(found)
-    kind, event = found[-2]
-    assert kind == "response.failed" and event["response"]["error"]["code"] == made.error.code
-    items, _ = fold(inner(found))
-    assert [without(item, "status") for item in items] == [
-        without(item, "status") for item in event["response"]["output"]
-    ]
-    assert event["response"]["output"][-1]["status"] == "incomplete"
-    assert made.done and SECRET not in str(found)
-
-
-def test_failure_before_anything_came_is_created_and_failed():
-    made = relaying()
-    found = events([made.fail(errors.UpstreamTimeout("first_token"))])
-    assert kinds(found) == ["response.created", "response.failed", ""]
-    assert [fault for _, event in found[:-1] for fault in faults(event)] == []
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"choices":{}}', b'{"choices":[]}'])
-def test_whole_answer_that_cannot_be_read_is_a_bad_answer(body):
-    with pytest.raises(errors.UpstreamBadResponse):
-        relaying().whole(body)
-    with pytest.raises(errors.UpstreamBadResponse):
-        over_chat.whole(pure("responses", stream=False), body, False)
-
-
-@pytest.mark.parametrize("choice", [5, {}, {"message": None}, {"message": {"content": []}}])
-def test_choice_that_cannot_be_read_is_a_bad_answer(choice):
-    test_whole_answer_that_cannot_be_read_is_a_bad_answer(orjson.dumps({"choices": [choice]}))
-
-
-def test_whole_answer_that_is_an_error_is_one():
-    with pytest.raises(errors.UpstreamBadResponse):
-        over_chat.whole(pure("responses", stream=False), orjson.dumps(ERROR), False)
-    with pytest.raises(errors.UpstreamError, match="The upstream reported"):
-        relaying().whole(orjson.dumps(ERROR))
 
 
 def test_obfuscation_is_there_only_if_asked_for():

@@ -38,7 +38,10 @@ ANSWERS = {
     "nothing until it closes": ([OK + b"\r\n", FIN], (200, b"")),
     "100 first": ([b"HTTP/1.1 100 Continue\r\n\r\n", SMALL], (200, b"{}")),
     "103 first": ([b"HTTP/1.1 103 Hints\r\nlink: </x>\r\n\r\n", SOON, SMALL], (200, b"{}")),
-    "many interim answers": ([b"HTTP/1.1 102 Processing\r\n\r\n"] * 300 + [SMALL], (200, b"{}")),
+    "many interim answers": (
+        [b"HTTP/1.1 102 Processing\r\nx: y\r\n\r\n"] * 300 + [SMALL],
+        (200, b"{}"),
+    ),
     "99 headers": ([OK, MANY[: MANY.index(b"x-98")], SMALL[17:]], (200, b"{}")),
     "byte by byte": ([SMALL[at : at + 1] for at in range(len(SMALL))], (200, b"{}")),
     "redirect": (
@@ -67,6 +70,11 @@ def test_answer_is_read_whatever_its_framing(adapter, upstream, name, way):
     steps, wanted = ANSWERS[name]
     upstream.enqueue(raw(steps, end=None))
     assert way(adapter, upstream.url) == wanted
+
+
+def test_headers_of_an_interim_answer_are_not_the_answers(adapter, upstream):
+    upstream.enqueue(raw([b"HTTP/1.1 103 Hints\r\nlink: </x>\r\n\r\n" + SMALL]))
+    assert adapter.send(prepared(upstream.url)).headers == {"content-length": "2"}
 
 
 def test_headers_are_found_in_lower_case_and_repeated_ones_joined(adapter, upstream):

@@ -3,6 +3,7 @@
 import orjson
 
 from gateway import errors, sse, tokens
+from gateway.translate import result
 from gateway.upstreams import faults, relay
 
 PATH = "/chat/completions"
@@ -10,18 +11,39 @@ PATH = "/chat/completions"
 
 def body(call, model, stateful):
     """Return the payload for an upstream, which is always asked for the usage of a stream."""
-    payload = {**call.payload, "model": model}
-    if call.stream:
-        payload["stream_options"] = {**(payload.get("stream_options") or {}), "include_usage": True}
+    return asked({**call.payload, "model": model}, call.stream)
+
+
+def asked(payload, stream):
+    """Return a payload that asks for the usage too where it asks for a stream."""
+    if stream:
+        options = payload.get("stream_options") or {}
+        payload["stream_options"] = {**options, "include_usage": True}
     return payload
 
 
 def whole(call, data, stateful):
     """Return a whole answer for the client, and its Usage."""
+    found = answered(data)
+    return relay.rename(data, found, call.model), tokens.read(found.get("usage"))
+
+
+def answered(data):
+    """Parse a whole answer. Raises UpstreamBadResponse."""
     found = relay.load(data)
     if found.get("error") or not isinstance(found.get("choices"), list):
         raise errors.UpstreamBadResponse()
-    return relay.rename(data, found, call.model), tokens.read(found.get("usage"))
+    return found
+
+
+def streamed(call, data):
+    """Parse a chunk, or a whole answer to a streamed call. Raises GatewayError."""
+    found = relay.load(data)
+    if found.get("error"):
+        raise faults.in_stream(found["error"], call.model, call.secrets)
+    if not isinstance(found.get("choices"), list):
+        raise errors.UpstreamBadResponse()
+    return found
 
 
 class Relay(relay.Relay):
@@ -37,12 +59,8 @@ class Relay(relay.Relay):
         data = event.data
         if data.startswith(b"[DONE]"):
             return self.finish()
-        chunk = relay.load(data)
-        if chunk.get("error"):
-            raise faults.in_stream(chunk["error"], self.call.model, self.call.secrets)
-        choices = chunk.get("choices")
-        if not isinstance(choices, list):
-            raise errors.UpstreamBadResponse()
+        chunk = streamed(self.call, data)
+        choices = chunk["choices"]
         for choice in choices:
             if isinstance(choice, dict) and choice.get("finish_reason"):
                 self.finished = True
@@ -63,16 +81,10 @@ class Relay(relay.Relay):
 
     def whole(self, body):
         """Return a whole answer as one chunk, and one of usage if the client asked for it."""
-        found = relay.load(body)
-        if found.get("error"):
-            raise faults.in_stream(found["error"], self.call.model, self.call.secrets)
-        if not isinstance(found.get("choices"), list):
-            raise errors.UpstreamBadResponse()
-        head = {**found, "object": "chat.completion.chunk", "model": self.call.model}
+        head = {**result.as_chunk(streamed(self.call, body)), "model": self.call.model}
         usage = head.pop("usage", None)
         extra = {"usage": None} if self.want_usage else {}
-        choices = [delta(index, choice) for index, choice in enumerate(found["choices"])]
-        out = [{**head, "choices": choices, **extra}]
+        out = [{**head, **extra}]
         if self.want_usage and usage:
             out.append({**head, "choices": [], "usage": usage})
         written = [sse.encode(relay.dump(chunk)) for chunk in out]
@@ -82,17 +94,3 @@ class Relay(relay.Relay):
     def fail(self, error):
         self.done = True
         return sse.encode(orjson.dumps(error.body()))
-
-
-def delta(index, choice):
-    """Turn a whole choice into the choice of a chunk."""
-    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
-        raise errors.UpstreamBadResponse()
-    choice = {"index": index, **choice}
-    message = choice["delta"] = dict(choice.pop("message"))
-    calls = message.get("tool_calls")
-    if isinstance(calls, list):
-        message["tool_calls"] = [
-            {"index": i, **c} for i, c in enumerate(calls) if isinstance(c, dict)
-        ]
-    return choice

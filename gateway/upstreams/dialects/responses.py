@@ -7,12 +7,15 @@ keys of the response, and to end without `[DONE]`.
 import time
 
 from gateway import errors, sse, tokens
+from gateway.schemas import wording
 from gateway.translate import response
 from gateway.translate.events import unfold
+from gateway.translate.growth import Growth
 from gateway.translate.items import Items
 from gateway.upstreams import faults, relay
 
 PATH = "/responses"
+HISTORY = {"previous_response_id": "Previous response", "conversation": "Conversation"}
 OPENING = ("response.queued", "response.created", "response.in_progress")
 LASTING = ("id", "created_at", "store", "previous_response_id")
 CLOSING = ("response.completed", "response.incomplete", "response.failed")
@@ -22,11 +25,20 @@ def body(call, model, stateful):
     """Return the payload for an upstream; history is ours unless the upstream keeps it."""
     payload = {**call.payload, "model": model}
     if not stateful:
-        for name in ("previous_response_id", "conversation"):
-            if payload.pop(name, None) is not None:
-                raise errors.ResponseNotFound(f"The {name} you gave was not found.", name)
+        remembered(payload)
+        for name in HISTORY:
+            payload.pop(name, None)
         payload["store"] = False
     return payload
+
+
+def remembered(payload):
+    """Raise ResponseNotFound where a call refers to a history that nobody here holds."""
+    for name, what in HISTORY.items():
+        given = payload.get(name)
+        if given is not None:
+            id = wording.shown(given["id"] if isinstance(given, dict) else given)
+            raise errors.ResponseNotFound(f"{what} with id '{id}' not found.", name)
 
 
 def whole(call, data, stateful):
@@ -37,21 +49,65 @@ def whole(call, data, stateful):
     base = {**skeleton(call), "status": "completed"}
     filled = response.fill(base, found, keep_id=stateful)
     filled["output"] = Items().output(found["output"])
+    if not stateful:
+        call.keep(filled)
     return relay.dump(filled), tokens.read(found.get("usage"))
 
 
 def skeleton(call):
-    return response.skeleton({**call.payload, "model": call.model})
+    """Return the response as it begins; it echoes what was asked, not what the upstream is told."""
+    return {**response.skeleton({**call.asked, "model": call.model}), "store": call.store}
 
 
-class Relay(relay.Relay):
-    """Events with gapless numbers, one `created`, every index and key, and an end."""
+class Lifecycle(relay.Relay):
+    """What every stream of a response has: gapless numbers, a beginning, and an end."""
 
     def __init__(self, call):
         super().__init__(call)
         self.base = skeleton(call)
         self.sequence = 0
-        self.items = Items()
+
+    def put(self, kind, found):
+        """Write one event under the next sequence number."""
+        found = {**found, "type": kind, "sequence_number": self.sequence}
+        self.sequence += 1
+        return sse.encode(relay.dump(found), kind.encode())
+
+    def opened(self):
+        """Return those of the two events that every response begins with which are missing."""
+        missing = OPENING[1 + self.sequence :]
+        return b"".join([self.put(kind, {"response": self.base}) for kind in missing])
+
+    def closed(self, kind, ended):
+        """Return the event that ends a response, which is kept first, and the stream's end."""
+        self.done = True
+        if not self.call.stateful:
+            self.call.keep(ended)
+        return self.put(kind, {"response": ended}) + sse.DONE
+
+    def so_far(self):
+        """Return what has come of the response, for one that is ended before it has ended."""
+        raise NotImplementedError
+
+    def fault(self, found):
+        return faults.in_stream(found, self.call.model, self.call.secrets)
+
+    def snapshot(self):
+        return {**self.base, **self.so_far()} if self.sequence else None
+
+    def fail(self, error):
+        opened = b"" if self.sequence else self.put(OPENING[1], {"response": self.base})
+        said = {"code": error.code, "message": error.message}
+        failed = {**self.base, **self.so_far(), "status": "failed", "error": said}
+        return opened + self.closed("response.failed", failed)
+
+
+class Relay(Lifecycle):
+    """Events with one `created`, every index and key, and one id an item."""
+
+    def __init__(self, call):
+        super().__init__(call)
+        self.items, self.growth = Items(), Growth()
 
     def event(self, event):
         if event.data.startswith(b"[DONE]"):
@@ -67,18 +123,9 @@ class Relay(relay.Relay):
             return self.open(kind, found)
         if kind in CLOSING:
             return self.close(kind, found)
-        return self.opened() + self.put(kind, self.items.place(kind, found))
-
-    def put(self, kind, found):
-        """Write one event under the next sequence number."""
-        found = {**found, "type": kind, "sequence_number": self.sequence}
-        self.sequence += 1
-        return sse.encode(relay.dump(found), kind.encode())
-
-    def opened(self):
-        """Return those of the two events that every response begins with which are missing."""
-        missing = OPENING[1 + self.sequence :]
-        return b"".join([self.put(kind, {"response": self.base}) for kind in missing])
+        placed = self.items.place(kind, found)
+        self.growth.see(kind, placed)
+        return self.opened() + self.put(kind, placed)
 
     def open(self, kind, found):
         filled = self.filled(found, "in_progress")
@@ -96,8 +143,7 @@ class Relay(relay.Relay):
             ended["error"] = self.failed(ended["error"])
         if kind == "response.completed" and ended["completed_at"] is None:
             ended["completed_at"] = int(time.time())
-        self.done = True
-        return self.opened() + self.put(kind, {"response": ended}) + sse.DONE
+        return self.opened() + self.closed(kind, ended)
 
     def failed(self, found):
         """Return the error of a failed response; raise it while another upstream may be tried."""
@@ -106,8 +152,8 @@ class Relay(relay.Relay):
             raise error
         return {"code": error.code, "message": error.message}
 
-    def fault(self, found):
-        return faults.in_stream(found, self.call.model, self.call.secrets)
+    def so_far(self):
+        return {"output": self.growth.items()}
 
     def filled(self, found, status):
         """Return an event's response with every key; what the first says of itself stays."""
@@ -134,13 +180,3 @@ class Relay(relay.Relay):
         events = list(unfold(ended["response"]["output"]))
         out = [self.opened(), *[self.put(name, event) for name, event in events]]
         return b"".join(out) + self.close(kind, ended)
-
-    def fail(self, error):
-        self.done = True
-        opened = b"" if self.sequence else self.put(OPENING[1], {"response": self.base})
-        failed = {
-            **self.base,
-            "status": "failed",
-            "error": {"code": error.code, "message": error.message},
-        }
-        return opened + self.put("response.failed", {"response": failed}) + sse.DONE
