@@ -28,10 +28,11 @@ class Away:
 
     dialect = type("Dialect", (), {"paramstyle": "qmark"})
 
-    def exec_driver_sql(self, statement, rows):
-        self.batch = [row[1] for row in rows]  # the request ids
+    def exec_driver_sql(self, statement, values):
+        self.batch += [value for value in values if str(value).startswith("req_")]
 
     def write(self, fn):
+        self.batch = []
         fn(self)
         outcome = self.outcomes.pop(0) if self.outcomes else None
         if callable(outcome):
