@@ -30,6 +30,22 @@ class Listener(StreamServer):
     max_accept = 1
 
 
+class Waiting(gevent.Timeout):
+    """Bounds the wait for a request, and notes in `idle` which greenlet waits."""
+
+    def __init__(self, idle, seconds):
+        super().__init__(seconds, False)
+        self.idle, self.greenlet = idle, gevent.getcurrent()
+
+    def __enter__(self):
+        self.idle.add(self.greenlet)
+        return super().__enter__()
+
+    def __exit__(self, kind, exc, traceback):
+        self.idle.discard(self.greenlet)
+        return super().__exit__(kind, exc, traceback)
+
+
 ggevent.StreamServer = Listener  # gunicorn sets this itself, but only above one worker
 
 
@@ -65,16 +81,8 @@ class GatewayWorker(ggevent.GeventWorker):
         for greenlet in list(self.idle):
             greenlet.kill(block=False)
 
-    @contextlib.contextmanager
     def timeout_ctx(self):
-        """Bound the wait for a request, and note who waits."""
-        greenlet = gevent.getcurrent()
-        self.idle.add(greenlet)
-        try:
-            with gevent.Timeout(self.cfg.keepalive, False):
-                yield
-        finally:
-            self.idle.discard(greenlet)
+        return Waiting(self.idle, self.cfg.keepalive)
 
     def handle_request(self, listener_name, req, sock, addr):
         """Answer one request. Raises StopIteration when the connection is to be closed."""

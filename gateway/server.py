@@ -5,6 +5,7 @@ here holds a connection or a thread at import.
 """
 
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -20,6 +21,7 @@ log = logging.getLogger("gateway")
 
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 KEEPALIVE = 75  # above nginx's 60 s for idle connections, or it loses a race now and then
+GARBAGE = 10_000  # new objects between two looks for cycles
 SPARE = 200  # connections above the calls in flight, so that a refusal can be said
 
 # What the workers are to use: the master's last good configuration, which they inherit.
@@ -114,6 +116,10 @@ def post_worker_init(worker):
     # Ctrl-C reaches the whole group; the master tells its workers what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker.wsgi.extensions["gateway"].start()
+    # What is there now stays: the collector need not look at it again with every few calls.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 20)
     if worker.age == 1:
         banner.show(_current, os.environ)
 

@@ -6,7 +6,6 @@ second greenlet nor a timer of its own. What it throws are BaseExceptions: no `e
 the way may swallow them.
 """
 
-import contextlib
 import select
 import time
 import weakref
@@ -155,16 +154,21 @@ class Watch:
             self._throw(Gone())
 
 
-@contextlib.contextmanager
-def limit(seconds, error):
+class limit:
     """Raise `error` inside the block once it has taken `seconds`."""
-    watch = Watch()
-    watch.deadline = watch.wake = time.monotonic() + seconds
-    watch.greenlet = getcurrent()
-    try:
-        yield
-    except Late:
-        raise error from None
-    finally:
-        watch.greenlet = None
-        watch.close()
+
+    __slots__ = ("seconds", "error", "watch")
+
+    def __init__(self, seconds, error):
+        self.seconds, self.error = seconds, error
+
+    def __enter__(self):
+        watch = self.watch = Watch()
+        watch.deadline = watch.wake = time.monotonic() + self.seconds
+        watch.greenlet = getcurrent()
+
+    def __exit__(self, kind, exc, traceback):
+        self.watch.greenlet = None
+        self.watch.close()
+        if kind is Late:
+            raise self.error from None

@@ -131,9 +131,7 @@ class OpenAI:
             call.upstream_seconds += call.clock() - began
 
     def send(self, request, stream=False):
-        return functools.partial(
-            self.session.send, request, stream=stream, allow_redirects=False, proxies={}
-        )
+        return functools.partial(self.session.send, request, stream=stream)
 
     def request(self, method, path, payload, accept="application/json"):
         # Prepared by hand: requests' own preparing costs three times the whole hop.
@@ -188,8 +186,11 @@ def session(settings):
 
 
 class Session(requests.Session):
-    def get_redirect_target(self, reply):
-        """Return None: even without following one, requests would prepare the next request."""
+    """requests' session without its memory: an answer leaves no cookie and leads nowhere else."""
+
+    def send(self, request, **how):
+        """Send through the mounted adapter, and follow nothing."""
+        return self.get_adapter(request.url).send(request, **how)
 
 
 def listed(body):
