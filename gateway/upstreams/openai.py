@@ -97,18 +97,25 @@ class OpenAI:
 
     def relayed(self, call, wire, relay, first, total):
         """Yield the blocks of a stream until it is done, broken or too late."""
-        limit = first
+        limit, clock = first, call.clock
+        idle, keepalive = self.timeouts.idle, self.timeouts.keepalive
         while not relay.done:
-            data = yield from self.pausing(call, wire.read1, *limit)
+            try:
+                data = self.spend(call, wire.read1, *limit, call.spoke + keepalive)
+            except watch.Pause:
+                yield PING
+                call.spoke = clock()
+                continue
             seen = relay.events
             block = relay.take(data) if data else relay.end()
             if block:
                 yield block
-                call.spoke = call.clock()
+                call.spoke = clock()
             if relay.error:
                 raise relay.error
             if relay.events > seen:
-                limit = min((call.clock() + self.timeouts.idle, "idle"), total)
+                later = clock() + idle
+                limit = (later, "idle") if later < total[0] else total
 
     def pausing(self, call, function, deadline, timer):
         """Wait for a function, yielding PING whenever the client should hear something."""
