@@ -32,6 +32,7 @@ ROWS = (
     ("idle_memory", "memory before, MiB", MIB),
     ("idle_cpu", "CPU when idle, ms a second", MS),
     ("prompt_more_cpu", "CPU of a 1 MB prompt, more than a small chat, ms", MS),
+    ("relay_cpu", "CPU per translated Responses chunk in the relay, µs", US),
     ("start", "start until it answers, s", 1),
 )
 RATIOS = ("request_cpu", "chunk_cpu", "first_token_{n}_p50", "stream_memory_{n}", "idle_memory")
