@@ -27,8 +27,10 @@ class Results:
         self.curves.setdefault(curve, {}).setdefault(x, []).append(value)
 
     def note(self, text):
-        if text not in self.notes:
-            self.notes.append(text)
+        """Note what went wrong; only its first line, since the rest may be a peer's whole log."""
+        line = text.partition("\n")[0]
+        if line not in self.notes:
+            self.notes.append(line)
 
     def derive(self):
         """Add the rows that come from comparing others: added_… is beside the upstream itself."""
