@@ -17,7 +17,7 @@ ARGUMENTS = {
     "UpstreamTimeout": ("connect",),
     "UpstreamRefused": (422, "The upstream's words."),
 }
-# contract.md, section 3: status, type, code and whether the SDKs are to try again.
+# Status, type, code and whether the SDKs are to try again.
 CONTRACT = """
 400 invalid_request_error invalid_json                 false InvalidJSON
 400 invalid_request_error endpoint_not_supported       false EndpointNotSupported

@@ -12,7 +12,7 @@ from gateway.logs import JSONFormatter, Line, Lines
 from gateway.tokens import Usage
 
 CANARY = "CANARY-prompt"
-# contract.md, section 8.
+# The names that last.
 NAMES = (
     "request_id client_request_id key method path endpoint model upstream attempts status code "
     "stream ttft_ms total_ms upstream_ms input_tokens output_tokens end"
