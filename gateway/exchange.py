@@ -68,9 +68,9 @@ class Exchange:
         self.call.watch.close()
         tally.in_flight -= 1
         found, source = self.used(found)
-        self.describe(found, error, end)
-        self.measure(found)
         now = self.clock()
+        self.describe(found, error, end)
+        self.measure(found, now)
         self.recorder.add(usage.row(self.line, found, source, self.status(error, end), now))
         if end == "cancelled":
             self.turn.leave(self.call)
@@ -93,8 +93,8 @@ class Exchange:
         if error is not None:
             line.code = getattr(error, "code", "internal_error")
 
-    def measure(self, found):
-        endpoint, label, now = self.call.endpoint, self.line.label, self.clock()
+    def measure(self, found, now):
+        endpoint, label = self.call.endpoint, self.line.label
         tally.duration.add(now - self.line.started, endpoint, label)
         if self.line.ttft is not None:
             tally.first_token.add(self.line.ttft, endpoint, label)
@@ -140,7 +140,6 @@ class StreamReply:
         self.exchange, self.call = exchange, exchange.call
         self.first, self.blocks = first, blocks
         self.committed = first is not PING
-        self.error = None
 
     def __iter__(self):
         """Yield what the client gets; a fault from here on is an event of the stream."""
@@ -171,7 +170,6 @@ class StreamReply:
         return block
 
     def failed(self, error):
-        self.error = error
         self.exchange.settle(error=error)
         return self.call.relay.fail(error)
 

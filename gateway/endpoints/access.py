@@ -1,5 +1,6 @@
 """Who may come in: every request needs a key unless its endpoint is on the short list of others."""
 
+import functools
 import re
 
 from gateway import errors
@@ -41,6 +42,7 @@ def on_ops_listener(visit):
     return is_ops(visit.environ.get("gateway.listener"), visit.services.settings.server.ops_bind)
 
 
+@functools.lru_cache(maxsize=16)  # every request asks, of the same few listeners
 def is_ops(address, bind):
     """Compare a socket's own address with a configured one, such as 127.0.0.1:8001 or unix:/x."""
     if not bind:

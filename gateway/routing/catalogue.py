@@ -43,7 +43,7 @@ class Catalogue:
         self.started = int(time.time())
         self.exact, self.wildcards = {}, []
         for model in settings.models.values():
-            if model.id.endswith("*"):
+            if model.wildcard:
                 self.wildcards.append(model)
             else:
                 self.exact[model.id] = self.route(model, model.id)
@@ -57,11 +57,11 @@ class Catalogue:
 
     def route(self, model, asked):
         """Return the route of a configured model for the id that was asked for."""
-        rest = asked[len(model.id) - 1 :] if model.id.endswith("*") else asked
+        rest = asked[len(model.id) - 1 :] if model.wildcard else asked
         targets = tuple(
             Target(
                 self.upstreams[t.upstream],
-                (t.model or asked).replace("*", rest) if model.id.endswith("*") else t.model,
+                (t.model or asked).replace("*", rest) if model.wildcard else t.model,
                 t.weight,
                 t.priority,
             )
@@ -85,7 +85,7 @@ class Catalogue:
         if not sane(model):
             return None
         for wildcard in self.wildcards:
-            if model.startswith(wildcard.id[:-1]) and len(model) >= len(wildcard.id):
+            if wildcard.matches(model):
                 return self.route(wildcard, model)
         return None
 

@@ -16,6 +16,8 @@ from gateway.upstreams.relay import LARGEST_ANSWER
 from gateway.upstreams.transport import Adapter
 
 AGENT = "klintero-gateway"
+# What a wait for an upstream may raise of others' exceptions; faults.of() translates them.
+FOREIGN = (watch.Late, exceptions.RequestException, UnicodeError)
 TELLING = 16  # characters from which on the value of a configured header may be a secret
 
 
@@ -69,7 +71,7 @@ class OpenAI:
             request = self.request("GET", "/models", None)
             deadline = time.monotonic() + 2 * self.timeouts.connect
             reply = guard.call(self.send(request), deadline=deadline)
-        except (watch.Late, exceptions.RequestException, UnicodeError) as exc:
+        except FOREIGN as exc:
             raise faults.of(exc) from exc
         finally:
             guard.close()
@@ -100,6 +102,7 @@ class OpenAI:
         limit, clock = first, call.clock
         idle, keepalive = self.timeouts.idle, self.timeouts.keepalive
         while not relay.done:
+            # What pausing() does, without a generator of its own for every chunk.
             try:
                 data = self.spend(call, wire.read1, *limit, call.spoke + keepalive)
             except watch.Pause:
@@ -132,7 +135,7 @@ class OpenAI:
         began = call.clock()
         try:
             return call.watch.call(function, deadline=deadline, timer=timer, pause=pause)
-        except (watch.Late, exceptions.RequestException, UnicodeError) as exc:
+        except FOREIGN as exc:
             raise faults.of(exc) from exc
         finally:
             call.upstream_seconds += call.clock() - began
