@@ -118,7 +118,7 @@ def test_with_nothing_configured_there_is_the_local_model():
     assert found.local_model.path is None
     assert (found.upstreams, found.models) == ({}, {})
     assert found == dataclasses.replace(
-        Settings(), server=found.server, local_model=found.local_model
+        Settings(), server=found.server, state=found.state, local_model=found.local_model
     )
 
 
@@ -210,6 +210,16 @@ def test_paths_are_relative_to_the_file(folder):
     assert load(environ, "etc/my.toml").server.database_url == url + "/etc/b c.db"
     absolute = {"GATEWAY_DATABASE_URL": "sqlite:////x/y.db"}
     assert load(absolute).server.database_url == "sqlite:////x/y.db"
+
+
+def test_state_is_kept_beside_the_sqlite_file_or_where_systemd_says(folder):
+    (folder / "etc").mkdir()
+    (folder / "etc" / "my.toml").write_text(UPSTREAM)
+    assert load({}, "etc/my.toml").state == folder / "etc" / "var"
+    postgres = {"GATEWAY_DATABASE_URL": "postgresql+psycopg://u@h/d"}
+    assert load(postgres, "etc/my.toml").state == folder / "etc" / "var"
+    told = {**postgres, "STATE_DIRECTORY": "/var/lib/gateway:/other"}
+    assert load(told, "etc/my.toml").state == Path("/var/lib/gateway")
 
 
 def test_an_upstream_overrides_any_timeout(read):

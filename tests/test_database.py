@@ -87,7 +87,7 @@ def test_processes_that_start_at_once_migrate_once(path):
     assert migrate_at_once(f"sqlite:///{path}") == [(0, b"")] * 4
     with sqlite3.connect(path) as connection:
         assert connection.execute("select version_num from alembic_version").fetchall() == [
-            ("0003",)
+            ("0007",)
         ]
     connection.close()
 

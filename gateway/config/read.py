@@ -6,6 +6,8 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from gateway.config import addresses, agreement, checks, places
 from gateway.config.mistakes import Place, Report, Wrong
 from gateway.config.references import filled
@@ -40,8 +42,17 @@ def load(environ=os.environ, path=None):
     model = LocalModel(variable(report, "GATEWAY_LOCAL_MODEL", model_file)) if local else None
     urls = [variable(report, name, addresses.base_url) for name in LOCAL_VARIABLES if local]
     report.close()
-    found = complete(replace(found, path=path and Path(path), api_keys=keys, local_model=model))
+    found = replace(found, path=path and Path(path), state=state(found, folder, environ))
+    found = complete(replace(found, api_keys=keys, local_model=model))
     return found.with_local_model(*urls) if local and all(urls) else found
+
+
+def state(found, folder, environ):
+    """Return the folder for this machine's own files: SQLite's, systemd's, or var/."""
+    url = make_url(found.server.database_url)
+    if url.get_backend_name() == "sqlite":
+        return Path(url.database).parent
+    return Path(environ.get("STATE_DIRECTORY", "").partition(":")[0] or folder / "var")
 
 
 def default_file():

@@ -199,9 +199,11 @@ class Settings:
     """All settings. `upstreams` and `models` are dicts by name and id, in the order of the file.
 
     `path` is the file they came from, or None; `local_model` is set only in the built-in default.
+    `state` is the folder for what this machine's processes share or keep beside the database.
     """
 
     path: Path | None = None
+    state: Path = Path("var")
     server: Server = setting(Table(Server), Server)
     timeouts: Timeouts = setting(Table(Timeouts), Timeouts)
     retry: Retry = setting(Table(Retry), Retry)
