@@ -4,6 +4,7 @@ Both do what `gunicorn.http.wsgi` does, less what this gateway never uses, and t
 head together with the first block of its body.
 """
 
+import socket
 import time
 from email.utils import formatdate
 from urllib.parse import unquote_to_bytes
@@ -85,6 +86,8 @@ class Answer:
 
     def __init__(self, req, sock):
         self.sock, self.body, self.version, self.method = sock, req.body, req.version, req.method
+        # gevent's own send would only ask this one first; of TLS it must not be asked.
+        self.plain = getattr(sock, "_sock", sock) if type(sock) is socket.socket else sock
         self.closing = req.should_close()
         self.status, self.headers = None, ()
         self.started = self.chunked = self.bare = False
@@ -121,7 +124,10 @@ class Answer:
         if not self.started:
             self.started = True
             data = self.head() + data
-        sent = self.sock.send(data)
+        try:
+            sent = self.plain.send(data)
+        except BlockingIOError:
+            sent = 0
         while sent < len(data):
             # Not sendall, whose timeout counts from its beginning: who reads slowly is still there.
             sent += self.sock.send(memoryview(data)[sent:])

@@ -22,12 +22,13 @@ class Answer:
     """What llhttp has found so far; its `on_…` methods are llhttp's callbacks."""
 
     __slots__ = ("parser", "status", "headers", "pairs", "pieces", "head", "done", "dirty")
-    __slots__ += ("got", "keep", "quiet", "fault")
+    __slots__ += ("got", "keep", "quiet", "fault", "on_body")
 
     def __init__(self):
-        self.parser = HttpResponseParser(self)
         self.status = self.quiet = 0
         self.headers, self.pairs, self.pieces = {}, [], []
+        self.on_body = self.pieces.append
+        self.parser = HttpResponseParser(self)
         self.head = self.done = self.dirty = self.got = self.keep = False
         self.fault = None  # what was found to be wrong
 
@@ -55,10 +56,6 @@ class Answer:
     def size(self):
         return sum(len(name) + len(value) for name, value in self.pairs)
 
-    def on_body(self, data):
-        self.quiet = 0
-        self.pieces.append(data)
-
     def on_message_complete(self):
         if self.head:
             self.done, self.keep = True, self.parser.should_keep_alive()
@@ -76,6 +73,8 @@ class Answer:
             self.wrong("101 was not asked for")
         except HttpParserError:
             self.wrong("not HTTP")
+        if self.pieces:
+            self.quiet = 0
         if self.quiet > QUIET or len(self.pairs) > HEADERS:
             self.wrong("head or chunk line too long")
         if self.fault is not None and not self.pieces:
@@ -100,8 +99,12 @@ class Answer:
 
     def take(self):
         """Return what has come of the body, as it came."""
-        pieces, self.pieces = self.pieces, []
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces = self.pieces
+        if len(pieces) == 1:
+            return pieces.pop()
+        whole = b"".join(pieces)
+        pieces.clear()
+        return whole
 
 
 class Inflate:

@@ -34,6 +34,10 @@ class Connection:
         """
         if self.readable is not None:
             gevent.get_hub().wait(self.readable)
+            try:
+                return self.sock._sock.recv(size)  # gevent's own would only ask this one
+            except BlockingIOError:
+                pass
         else:
             gevent.sleep(0)  # an upstream that is never silent must not keep others from theirs
         return self.sock.recv(size)
@@ -97,6 +101,8 @@ class Pool:
         sock = socket.socket(family, kind, proto)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Who is near has answered by the second call, which needs no turn of the loop then.
+            sock._sock.connect_ex(address)
             sock.connect(address)
             return self.route.secure(sock)
         except BaseException:

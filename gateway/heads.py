@@ -1,0 +1,47 @@
+"""gunicorn's requests, whose headers it judges itself only where they are not the usual ones."""
+
+from gunicorn.http import message
+
+# Names that mean nothing to gunicorn beyond their value, or whose meaning it looks up later.
+USUAL = """
+    accept accept-encoding accept-language authorization baggage cache-control connection
+    content-encoding content-length content-type cookie host idempotency-key origin pragma prefer
+    referer sec-fetch-dest sec-fetch-mode sec-fetch-site traceparent tracestate user-agent
+    x-client-request-id x-forwarded-for x-forwarded-host x-forwarded-port x-real-ip x-request-id
+    x-stainless-arch x-stainless-async x-stainless-helper-method x-stainless-lang x-stainless-os
+    x-stainless-package-version x-stainless-read-timeout x-stainless-retry-count
+    x-stainless-runtime x-stainless-runtime-version x-stainless-timeout openai-organization
+    openai-project openai-beta
+""".split()
+NAMES = {spelled: name.upper() for name in USUAL for spelled in (name, name.title())}
+MOST, LONGEST = 50, 4096  # lines and bytes of a head; above them its limits are gunicorn's to check
+FINE = bytes({9, *range(0x20, 0x7F), *range(0x80, 0x100)})  # what a value may hold
+
+
+class Request(message.Request):
+    """A request as gunicorn parses it, its strictness included."""
+
+    def parse_headers(self, data, from_trailer=False):
+        found = None if from_trailer else usual(data)
+        return super().parse_headers(data, from_trailer) if found is None else found
+
+
+def usual(data):
+    """Return the (name, value) pairs of a head that nothing is wrong with, None for any other.
+
+    What gunicorn treats in a way of its own is not among the usual: names that come twice, folded
+    lines, control characters, names that are not in the table.
+    """
+    lines = data.decode("latin-1").split("\r\n")
+    if len(data) > LONGEST or len(lines) > MOST:
+        return None
+    if data.translate(None, FINE) != b"\r\n" * (len(lines) - 1):
+        return None
+    found = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        known = NAMES.get(name)
+        if known is None or not colon or known in found:
+            return None
+        found[known] = value.strip(" \t")
+    return list(found.items())
