@@ -1,74 +1,57 @@
-"""API keys: how they look, how they are made and revoked, and whose a caller's key is."""
+"""API keys: how they are made, changed and revoked, and whose a caller's key is."""
 
 import logging
 import re
-import secrets
 import threading
 import time
-from dataclasses import dataclass
-from hashlib import sha256
 
 import sqlalchemy as sa
 
+from gateway import key_rows as rows
 from gateway.errors import DependencyUnavailable, InvalidKey
+from gateway.key import FORM, Key, digest, fixed_key, new_secret
 from gateway.tables import keys
+
+__all__ = ["TRUSTED", "Key", "KeyStore"]
 
 log = logging.getLogger("gateway")
 
-BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-FORM = re.compile("sk-([0-9A-Za-z]{12})-[0-9A-Za-z]{43}")
 PUBLIC = re.compile("(?:key_)?([0-9A-Za-z]{12})")
-NAME = 100  # most characters of a key's name
-SUMMARY = sa.select(sa.func.coalesce(sa.func.max(keys.c.revision), -1), sa.func.count(keys.c.id))
 TRUSTED = 300  # seconds that known keys go on working while the database is away
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key without its secret. `id` is public (`key_` and 12 characters), times unix seconds."""
+class Known:
+    """What a process remembers of the keys.
 
-    id: str
-    name: str
-    created_at: float | None = None
-    revoked_at: float | None = None
+    `secrets` maps a hash to (Key, the unix second at which it stops working, or None), `revisions`
+    a row's id to its revision and hashes.
+    """
 
+    def __init__(self):
+        self.secrets, self.revisions = {}, {}
 
-def digest(secret):
-    """Return what is kept of a key: the SHA-256 of all of it, in hex."""
-    return sha256(secret.encode()).hexdigest()
-
-
-def new_secret():
-    """Return a new key: `sk-`, 12 characters that name it, and 256 random bits in 43 more."""
-    name = "".join(secrets.choice(BASE62) for _ in range(12))
-    return f"sk-{name}-{_base62(secrets.randbits(256), 43)}"
-
-
-def fixed_key(secret):
-    """Return the Key of one that has no row; its id comes from its hash."""
-    return Key("key_" + _base62(int(digest(secret), 16), 12), "fixed")
-
-
-def _base62(number, length):
-    found = ""
-    for _ in range(length):
-        number, rest = divmod(number, 62)
-        found = BASE62[rest] + found
-    return found
+    def take(self, entry):
+        """Take over an Entry unless a newer one of its row is known."""
+        before, hashes = self.revisions.get(entry.id, (-1, ()))
+        if entry.revision > before:
+            # A hash that is no longer the key's is kept, so that it is refused without a look-up.
+            # All change in one step: other threads verify meanwhile.
+            self.secrets.update({**dict.fromkeys(hashes, (None, 0)), **entry.secrets})
+            self.revisions[entry.id] = entry.revision, tuple(entry.secrets)
 
 
 class KeyStore:
     """Keys in the database, with a cache of their hashes that answers nearly every `verify`.
 
-    Each process has its own. `run` keeps it fresh: a revoked key is refused within seconds.
+    Each process has its own. `run` keeps it fresh: what changed is felt within seconds. `clock`
+    tells how long the database has been away, `wall` the unix time, for what ends by itself.
     """
 
-    def __init__(self, database, fixed=(), clock=time.monotonic):
+    def __init__(self, database, fixed=(), clock=time.monotonic, wall=time.time):
         self._database = database
-        self._clock = clock
+        self._clock, self._wall = clock, wall
         self._fixed = {digest(secret): fixed_key(secret) for secret in fixed if secret}
-        self._known = {}
-        self._revoked = set()
+        self._known = Known()
         self._revision = -1
         self._fresh_at = clock()
         self._lock = threading.Lock()
@@ -85,59 +68,93 @@ class KeyStore:
         key = self._fixed.get(hashed)
         if key is not None:
             return key
-        key = self._known.get(hashed)
-        if key is None:
-            return self._look_up(secret, hashed)
-        if self._clock() - self._fresh_at > TRUSTED:
+        found = self._known.secrets.get(hashed)
+        if found is None:
+            key, end = self._look_up(secret, hashed)
+            fresh = True
+        else:
+            key, end = found
+            fresh = self._clock() - self._fresh_at <= TRUSTED
+        if end is not None and end <= self._wall():
+            raise InvalidKey()
+        if not fresh:
             raise DependencyUnavailable()
         return key
 
-    def create(self, name):
-        """Store a new key and return (Key, secret); ValueError says what is wrong with the name."""
-        if not (0 < len(name) <= NAME and name.isprintable() and name.strip()):
-            raise ValueError(f"A key's name has 1 to {NAME} printable characters.")
+    def create(self, name, **bounds):
+        """Store a new key and return (Key, secret); `bounds` are fields of Key.
+
+        ValueError says what is wrong with the name or the metadata.
+        """
         secret = new_secret()
-        public, created_at = FORM.fullmatch(secret)[1], time.time()
-        row = {"id": public, "name": name, "hash": digest(secret), "created_at": created_at}
+        row = {"id": FORM.fullmatch(secret)[1], "hash": digest(secret), "created_at": self._wall()}
+        row |= rows.columns({"name": name, **bounds})
 
         def insert(connection):
-            connection.execute(keys.insert().values(revision=_next_revision(connection), **row))
+            values = {**row, "revision": rows.next_revision(connection)}
+            connection.execute(sa.insert(keys).values(values))
+            return rows.key_of(connection.execute(rows.ONE, {"public": row["id"]}).one())
 
-        self._database.write(insert)
-        return Key("key_" + public, name, created_at), secret
+        return self._database.write(insert), secret
 
     def list(self):
         """Return every key in the database, the revoked ones too, the oldest first."""
-        query = keys.select().order_by(keys.c.created_at, keys.c.id)
-        return [_key(row) for row in self._database.read(lambda c: c.execute(query).all())]
+        return self._database.read(lambda c: [rows.key_of(row) for row in c.execute(rows.ALL)])
 
     def get(self, id):
         """Return one key by its public id, with or without `key_`; None if there is none."""
         named = PUBLIC.fullmatch(id)
-        if not named:
-            return None
-        query = keys.select().where(keys.c.id == named[1])
-        row = self._database.read(lambda c: c.execute(query).first())
-        return row and _key(row)
+        row = named and self._row(named[1])
+        return row and rows.key_of(row)
+
+    def working(self, id):
+        """Return the Key of a public id if it works now, else None; raise DependencyUnavailable."""
+        fixed = [key for key in self._fixed.values() if key.id == id]
+        key = fixed[0] if fixed else self.get(id)
+        return key if key is not None and key.state(self._wall()) == "active" else None
+
+    def update(self, id, metadata=(), **changes):
+        """Change fields of a key and return it; None if no key works by this id.
+
+        `metadata` are pairs to change, one with None to take away; None takes all of them away.
+        ValueError says what is wrong with the name or the metadata.
+        """
+
+        def change(row):
+            pairs = {} if metadata is None else {**rows.key_of(row).metadata, **dict(metadata)}
+            kept = {name: value for name, value in pairs.items() if value is not None}
+            return rows.columns({"metadata": kept, **changes})
+
+        return self._change(id, change)
+
+    def rotate(self, id, grace=0):
+        """Give a key a new secret and return (Key, secret); None if no key works by this id.
+
+        Whatever secrets it has had work for `grace` seconds more at most.
+        """
+        named = PUBLIC.fullmatch(id)
+        secret = new_secret(named and named[1])
+
+        def change(row):
+            return {"hash": digest(secret), "old_hashes": rows.replaced(row, self._wall(), grace)}
+
+        key = self._change(id, change)
+        return key and (key, secret)
 
     def revoke(self, id):
         """Revoke a key by its public id, with or without `key_`; tell whether that changed it."""
-        named = PUBLIC.fullmatch(id)
-        if not named:
-            return False
-        mine = (keys.c.id == named[1]) & keys.c.revoked_at.is_(None)
-
-        def update(connection):
-            changes = {"revoked_at": time.time(), "revision": _next_revision(connection)}
-            return connection.execute(keys.update().where(mine).values(changes)).rowcount == 1
-
-        return self._database.write(update)
+        return self._change(id, lambda row: {"revoked_at": self._wall()}) is not None
 
     def refresh(self):
         """Take over what changed in the database; raise DependencyUnavailable."""
         with self._refreshing:
             now = self._clock()
-            self._take(self._database.read(self._changes))
+            entries, top, all_of_them = self._database.read(self._changes)
+            with self._lock:
+                known = Known() if all_of_them else self._known
+                for entry in entries:
+                    known.take(entry)
+                self._known, self._revision = known, top
             self._fresh_at = now
 
     def away_for(self):
@@ -156,62 +173,53 @@ class KeyStore:
             if stop.wait(interval):
                 return
 
+    def _row(self, public):
+        return self._database.read(lambda c: c.execute(rows.ONE, {"public": public}).first())
+
+    def _change(self, id, change):
+        """Write what `change` makes of a row unless it is revoked; return its Key or None."""
+        named = PUBLIC.fullmatch(id)
+        public = {"public": named and named[1]}
+
+        def update(connection):
+            # The revision comes first: it keeps other writers out of what is then read.
+            revision = rows.next_revision(connection)
+            row = connection.execute(rows.ONE, public).first()
+            if row is None or row.revoked_at is not None:
+                return None
+            changes = {**change(row), "revision": revision}
+            connection.execute(rows.CHANGE.values(changes), public)
+            return rows.key_of(connection.execute(rows.ONE, public).one())
+
+        return self._database.write(update) if named else None
+
     def _look_up(self, secret, hashed):
         """Ask the database at once, because a key just made has to work with every worker."""
-        if hashed in self._revoked or not FORM.fullmatch(secret):
-            raise InvalidKey()
-        query = keys.select().where(keys.c.hash == hashed)
-        row = self._database.read(lambda c: c.execute(query).first())
-        if row is None or row.revoked_at is not None:
+        named = FORM.fullmatch(secret)
+        row = named and self._row(named[1])
+        if not row:
             raise InvalidKey()
         with self._lock:
-            # The row may have been read just before it was revoked, and refresh may have seen
-            # that meanwhile: then it must not come back.
-            if hashed in self._revoked:
-                raise InvalidKey()
-            return self._known.setdefault(hashed, _key(row))
+            # The row may have been read just before it was changed, and refresh may have seen
+            # that meanwhile: then what is newer stays.
+            self._known.take(rows.entry(row))
+            found = self._known.secrets.get(hashed)
+        if found is None:
+            raise InvalidKey()
+        return found
 
     def _changes(self, connection):
-        """Return (rows by hash, the last revision, whether the rows are all there are).
+        """Return (entries, the last revision, whether the entries are all there are).
 
         All are read again when some are gone or revisions went back: that is what a backup put
         back or a row deleted by hand looks like.
         """
         # The summary comes first: what is written between the two is then read once more next time,
         # and no revision is ever passed over.
-        top, count = connection.execute(SUMMARY).one()
-        rows = _by_hash(connection, keys.c.revision > self._revision)
-        known, revoked = self._known, self._revoked
-        new = sum(hashed not in known and hashed not in revoked for hashed in rows)
-        if top >= self._revision and count == len(known) + len(revoked) + new:
-            return rows, top, False
-        return _by_hash(connection, sa.true()), top, True
-
-    def _take(self, changes):
-        rows, top, all_of_them = changes
-        with self._lock:
-            known, revoked = ({}, set()) if all_of_them else (self._known, self._revoked)
-            for hashed, key in rows.items():
-                if key.revoked_at is None:
-                    known[hashed] = key
-                else:
-                    known.pop(hashed, None)
-                    revoked.add(hashed)
-            self._known, self._revoked, self._revision = known, revoked, top
-
-
-def _by_hash(connection, condition):
-    return {row.hash: _key(row) for row in connection.execute(keys.select().where(condition))}
-
-
-def _key(row):
-    return Key("key_" + row.id, row.name, row.created_at, row.revoked_at)
-
-
-def _next_revision(connection):
-    """Return one more than any revision, while no other transaction can write keys."""
-    if connection.dialect.name == "postgresql":
-        # SQLite has a single writer anyway. Readers of the table are not held up by this lock.
-        connection.execute(sa.text("LOCK TABLE keys IN EXCLUSIVE MODE"))
-    top = connection.execute(sa.select(sa.func.max(keys.c.revision))).scalar()
-    return (top or 0) + 1
+        top, count = connection.execute(rows.SUMMARY).one()
+        new = connection.execute(rows.NEWER, {"seen": self._revision}).all()
+        known = self._known.revisions
+        whole = top < self._revision or count != len(known) + sum(r.id not in known for r in new)
+        if whole:
+            new = connection.execute(rows.NEWER, {"seen": -1}).all()
+        return [rows.entry(row) for row in new], top, whole

@@ -1,3 +1,4 @@
+import json
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,8 @@ import sqlalchemy as sa
 
 from gateway.database import Database, upgrade
 from gateway.errors import DependencyUnavailable, InvalidKey
-from gateway.keys import Key, KeyStore, digest, fixed_key, new_secret
+from gateway.key import Key, digest, fixed_key, new_secret
+from gateway.keys import KeyStore
 from gateway.tables import keys
 
 SECRET = "sk-abcdefghijkl-" + "0" * 43
@@ -41,6 +43,27 @@ def database(tmp_path):
 @pytest.fixture
 def store(database):
     return KeyStore(database)
+
+
+@pytest.fixture
+def now():
+    return [2_000_000_000.0]
+
+
+@pytest.fixture
+def process(database, now):
+    """Return a function that starts another process's store; its hands turn with `now`."""
+
+    def start(**more):
+        return KeyStore(database, wall=lambda: now[0], **more)
+
+    return start
+
+
+def refused(store, *secrets):
+    for secret in secrets:
+        with pytest.raises(InvalidKey):
+            store.verify(secret)
 
 
 def test_keys_have_the_form_of_the_contract():
@@ -296,3 +319,210 @@ def test_list_shows_every_key_in_order(store):
     found = store.list()
     assert [key.name for key in found] == [key.name for key in made]
     assert [key.revoked_at is None for key in found] == [True, False, True]
+
+
+def test_key_expires_by_the_wall_clock_without_the_database(process, now):
+    key, secret = process().create("mine", expires_at=now[0] + 60)
+    known, late = process(), process()
+    known.refresh()
+    known._database = Away()
+
+    now[0] += 59.9
+    assert known.verify(secret) == late.verify(secret) == key
+    now[0] += 0.1
+    refused(known, secret)
+    refused(late, secret)
+    refused(process(), secret)
+    assert known._database.asked == 0
+
+
+def test_expiry_that_is_put_off_brings_a_key_back(process, now):
+    store = process()
+    key, secret = store.create("mine", expires_at=now[0])
+    refused(store, secret)
+
+    store.update(key.id, expires_at=now[0] + 1)
+    store.refresh()
+    assert store.verify(secret).expires_at == now[0] + 1
+
+
+def test_old_secret_works_for_its_grace_and_the_new_one_at_once(process, now):
+    store, other = process(), process()
+    key, old = store.create("mine", rpm=5)
+    other.refresh()
+    rotated, new = store.rotate(key.id, grace=60)
+
+    assert new[:15] == old[:15] and new != old
+    assert (rotated.id, rotated.rpm, rotated.old_until) == (key.id, 5, now[0] + 60)
+    for each in (store, other, process()):
+        assert each.verify(new) == rotated
+        assert each.verify(old).id == key.id
+
+    now[0] += 60
+    other._database = Away()
+    for each in (store, other, process()):
+        refused(each, old)
+        assert each.verify(new) == rotated
+
+
+def test_without_a_grace_the_old_secret_ends_with_the_next_refresh(process):
+    store, other = process(), process()
+    key, old = store.create("mine")
+    other.refresh()
+    new = store.rotate(key.id)[1]
+
+    other.refresh()
+    other._database = Away()
+    refused(other, old)
+    assert other.verify(new).old_until is None
+    assert other._database.asked == 0
+
+
+def test_each_rotation_keeps_the_grace_of_those_before_but_never_longer_than_its_own(process, now):
+    store = process()
+    id, first = (found := store.create("mine"))[0].id, found[1]
+    second = store.rotate(id, grace=100)[1]
+    third = store.rotate(id, grace=50)[1]
+    store.refresh()
+    assert {store.verify(secret).id for secret in (first, second, third)} == {id}
+
+    now[0] += 49
+    fourth = store.rotate(id, grace=100)[1]
+    store.refresh()
+    now[0] += 1
+    refused(store, first, second)
+    assert {store.verify(secret).id for secret in (third, fourth)} == {id}
+
+    fifth = store.rotate(id)[1]
+    store.refresh()
+    refused(store, first, second, third, fourth)
+    assert store.verify(fifth).id == id
+
+
+def test_old_secret_ends_with_its_key(process, now):
+    store = process()
+    key, old = store.create("mine", expires_at=now[0] + 10)
+    new = store.rotate(key.id, grace=60)[1]
+    now[0] += 10
+    refused(store, old, new)
+
+    other, before = process().create("other")
+    after = store.rotate(other.id, grace=60)[1]
+    store.refresh()
+    store.revoke(other.id)
+    store.refresh()
+    refused(store, before, after)
+    refused(process(), before, after)
+
+
+def test_secret_that_ended_while_the_key_was_looked_up_does_not_come_back(process, database):
+    store = process()
+    key, old = store.create("mine")
+
+    class RotatedMeanwhile:
+        def read(self, fn):
+            found = database.read(fn)
+            other._database = database
+            store.rotate(key.id)
+            other.refresh()
+            return found
+
+    other = process()
+    other._database = RotatedMeanwhile()
+    refused(other, old, old)
+
+
+def test_update_changes_what_it_names_alone(store, database):
+    bounds = {
+        "expires_at": 3e9, "models": ("a", "b/*"), "endpoints": ("chat",), "rpm": 1, "tpm": 2,
+        "concurrency": 3, "budget": 5 * 10**18, "period": "week", "metadata": {"team": "é"},
+    }  # fmt: skip
+    key, secret = store.create("mine", **bounds)
+    other = KeyStore(database)
+    assert other.verify(secret) == key
+    assert {name: getattr(key, name) for name in bounds} == bounds
+
+    changed = store.update(key.id, rpm=None, models=("c",), name="yours")
+    other.refresh()
+    assert other.verify(secret) == changed == store.get(key.id)
+    expected = {**bounds, "rpm": None, "models": ("c",)}
+    assert {name: getattr(changed, name) for name in bounds} == expected
+    assert (changed.name, changed.created_at) == ("yours", key.created_at)
+
+
+def test_bounds_that_are_taken_away_are_gone(store):
+    key = store.create("mine", models=("a",), endpoints=("chat",), tpm=1, metadata={"a": "b"})[0]
+
+    plain = store.update(key.id, models=None, endpoints=None, tpm=None, metadata=None)
+    assert plain == Key(key.id, "mine", key.created_at)
+
+
+def test_metadata_changes_pair_by_pair(store):
+    key = store.create("mine", metadata={"a": "1", "b": "2"})[0]
+
+    found = store.update(key.id, metadata={"b": None, "c": "3", "none": None})
+    assert found.metadata == {"a": "1", "c": "3"}
+    assert store.update(key.id, rpm=1).metadata == {"a": "1", "c": "3"}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ({str(n): "x" for n in range(17)}, "at most 16 pairs, not 1[78]"),
+        ({"": "x"}, "name in metadata has 1 to 64"),
+        ({"n" * 65: "x"}, "name in metadata has 1 to 64"),
+        ({"n": "x" * 513}, "value in metadata has at most 512"),
+        ({"n": "a\nb"}, "printable"),
+    ],
+)
+def test_metadata_has_openai_s_bounds(store, pairs, message):
+    with pytest.raises(ValueError, match=message):
+        store.create("mine", metadata=pairs)
+    key, secret = store.create("mine", metadata={"n" * 64: "x" * 512})
+    with pytest.raises(ValueError, match=message):
+        store.update(key.id, metadata=pairs)
+    assert store.verify(secret) == key == store.get(key.id)
+
+
+def test_bounds_of_metadata_count_what_was_there(store):
+    key = store.create("mine", metadata={str(n): "x" for n in range(16)})[0]
+
+    assert len(store.update(key.id, metadata={"0": None, "new": "x"}).metadata) == 16
+    with pytest.raises(ValueError, match="not 17"):
+        store.update(key.id, metadata={"0": "x"})
+
+
+@pytest.mark.parametrize("id", ["key_000000000000", "", "key_", SECRET, "\ud800", "\0"])
+def test_unknown_id_is_neither_updated_nor_rotated(store, id):
+    assert store.update(id, rpm=1) is None
+    assert store.rotate(id) is None
+
+
+def test_revoked_key_is_neither_updated_nor_rotated(store):
+    key, _ = store.create("mine")
+    store.revoke(key.id)
+
+    assert store.update(key.id, rpm=1) is None and store.rotate(key.id) is None
+    assert store.get(key.id).rpm is None
+
+
+def test_wrong_secret_of_a_known_key_is_refused_and_a_503_while_the_database_is_away(store):
+    _, secret = store.create("mine")
+    store.verify(secret)
+    wrong = secret[:-1] + ("a" if secret[-1] != "a" else "b")
+    refused(store, wrong)
+
+    store._database = Away()
+    with pytest.raises(DependencyUnavailable):
+        store.verify(wrong)
+
+
+def test_secrets_whose_grace_is_over_leave_the_row(process, now, database):
+    store = process()
+    key = store.create("mine")[0]
+    for _ in range(5):
+        store.rotate(key.id, grace=60)
+        now[0] += 60
+
+    kept = database.read(lambda c: c.scalar(sa.select(keys.c.old_hashes)))
+    assert len(json.loads(kept)) == 1

@@ -1,19 +1,25 @@
 """`gateway explain MODEL`: which upstreams a call would try, and why each other is skipped."""
 
+import time
+
 import click
 
 from gateway import errors
-from gateway.cli import fail
+from gateway.cli import fail, load_settings, open_database
+from gateway.cli.key_words import unknown
 from gateway.cli.offer import health, offered
+from gateway.key import fixed_key
+from gateway.keys import KeyStore
 from gateway.routing.router import PATHS, Router
 from gateway.upstreams.dialects import speaks
 
 
 @click.command()
 @click.argument("model")
-@click.option("--key", metavar="ID", help="Explain it for this API key.")
-def explain(model, key):
+@click.option("--key", "id", metavar="ID", help="Explain it for the API key of this public id.")
+def explain(model, id):
     """Say which upstreams a call for MODEL would try, in what order, and which it skips."""
+    key = allowed(id, model) if id else None
     with offered() as (settings, catalogue):
         router = Router(catalogue, settings.retry, settings.timeouts.keepalive)
         try:
@@ -22,14 +28,32 @@ def explain(model, key):
             fail(f"There is no model {model}. The command gateway models lists what there is.")
         upstreams = {target.upstream.name: target.upstream for target in targets}
         states = {name: health(upstream) for name, upstream in upstreams.items()}
-        click.echo(f"{model} for {key}" if key else model)
+        click.echo(f"{model} for {key.id} ({key.name})" if key else model)
         notes = {t: [*origin(t, router, model), states[t.upstream.name]] for t in targets}
         for endpoint, stream in calls(targets):
             click.echo(f"\nPOST {PATHS[endpoint]}{', stream: true' if stream else ''}")
+            if key and key.endpoints and endpoint not in key.endpoints:
+                click.echo("  The answer is 403 endpoint_not_allowed.")
+                continue
             for line in described(notes, endpoint, stream, settings.retry.upstreams):
                 click.echo(f"  {line}")
         for name in unlisted(router, model):
             click.echo(f"\nThe fallback {name} is left out: there is no such model now.")
+
+
+def allowed(id, model):
+    """Return the key with a public id; end the command if it may not call a model."""
+    fixed = {key.id: key for key in map(fixed_key, load_settings().api_keys)}
+    with open_database() as database:
+        key = fixed.get(id) or KeyStore(database).get(id) or unknown(id)
+    if (state := key.state(time.time())) != "active":
+        fail(f"{key.id} ({key.name}) is {state}: the answer is 401 invalid_api_key.")
+    if not key.may_use(model):
+        fail(
+            f"{key.id} ({key.name}) may not use {model}: the answer is 404 model_not_found. "
+            f"It may use {', '.join(key.models)}."
+        )
+    return key
 
 
 def calls(targets):

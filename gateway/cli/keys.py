@@ -1,49 +1,111 @@
-"""`gateway keys`: create, list and revoke API keys."""
+"""`gateway keys`: create, list, show, update, rotate and revoke API keys."""
 
+import contextlib
 import json
-import sys
 import time
-from dataclasses import asdict
 
 import click
 
-from gateway.cli import fail, open_database
+from gateway.cli import fail, load_settings, open_database
+from gateway.cli.durations import Duration
+from gateway.cli.key_options import bounded, fields
+from gateway.cli.key_words import alone, as_json, moment, table, unknown
+from gateway.key import matches
 from gateway.keys import KeyStore
 
 
 @click.group()
 def keys():
-    """Create, list and revoke API keys."""
+    """Create, list, show, update, rotate and revoke API keys."""
 
 
 @keys.command()
 @click.argument("name")
-def create(name):
+@bounded
+def create(name, **options):
     """Create a key and print it, alone on standard output; it is shown only this once.
 
-    NAME says whose key it is.
+    NAME says whose key it is. Without options the key may use everything, without limits.
     """
-    with open_database() as database:
-        try:
-            key, secret = KeyStore(database).create(name)
-        except ValueError as exc:
-            raise click.BadParameter(str(exc), param_hint="NAME") from None
+    given = fields(**options)
+    pairs = given.pop("metadata", None) or {}
+    pairs = {name: value for name, value in pairs.items() if value is not None}
+    with open_database() as database, blaming():
+        key, secret = KeyStore(database).create(name, metadata=pairs, **given)
     click.echo(secret)
     click.echo(f"{key.id} is ready. Keep the key itself: it is stored only as a hash.", err=True)
+    warn(given.get("models"))
 
 
 @keys.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def list_(as_json):
+@click.option("--json", "json_", is_flag=True, help="Print a JSON array.")
+def list_(json_):
     """List the keys, the oldest first."""
     with open_database() as database:
         found = KeyStore(database).list()
-    if as_json:
-        click.echo(json.dumps([asdict(key) for key in found], indent=2, ensure_ascii=False))
+    now = time.time()
+    if json_:
+        click.echo(written([as_json(key, now) for key in found]))
     elif found:
-        _print_table(found)
+        table(found, now)
     else:
         click.echo("There are no keys yet: gateway keys create NAME makes one.", err=True)
+
+
+@keys.command()
+@click.argument("id")
+@click.option("--json", "json_", is_flag=True, help="Print a JSON object.")
+def show(id, json_):
+    """Show all there is to know of the key with this public ID, but its secret."""
+    with open_database() as database:
+        key = KeyStore(database).get(id) or unknown(id)
+    now = time.time()
+    click.echo(written(as_json(key, now)) if json_ else "\n".join(alone(key, now)))
+
+
+@keys.command()
+@click.argument("id")
+@click.option("--name", help="Whose key it is.")
+@bounded
+def update(id, name, **options):
+    """Change what the key with this public ID may use; workers follow within seconds.
+
+    What is not given stays as it is. The value none takes a limit away; --metadata name= takes
+    one pair away.
+    """
+    given = fields(name=name, **options)
+    if not given:
+        raise click.UsageError("There is nothing to change: give at least one option.")
+    with open_database() as database, blaming():
+        store = KeyStore(database)
+        key = store.update(id, **given) or unusable(store, id)
+    click.echo("\n".join(alone(key, time.time())))
+    warn(given.get("models"))
+
+
+@keys.command()
+@click.argument("id")
+@click.option(
+    "--grace",
+    type=Duration(),
+    default="0",
+    help="How long the old secret goes on working, such as 24h. Without it, it ends at once.",
+)
+def rotate(id, grace):
+    """Give the key with this public ID a new secret and print it, alone on standard output.
+
+    The id, the limits and what was used stay. The old secret stops within seconds unless there
+    is a grace; so do those that earlier rotations have left in theirs.
+    """
+    with open_database() as database:
+        store = KeyStore(database)
+        key, secret = store.rotate(id, grace) or unusable(store, id)
+    click.echo(secret)
+    now = time.time()
+    ends = f"works until {moment(key.old_until)}" if grace else "stops working within seconds"
+    click.echo(f"{key.id} ({key.name}) has a new secret. The old one {ends}.", err=True)
+    if key.state(now) == "expired":
+        click.echo(f"The key has expired, at {moment(key.expires_at)}.", err=True)
 
 
 @keys.command()
@@ -52,32 +114,39 @@ def revoke(id):
     """Revoke the key with this public ID: it stops working within seconds, for ever."""
     with open_database() as database:
         store = KeyStore(database)
-        changed, key = store.revoke(id), store.get(id)
-    if key is None:
-        fail(f"There is no key {id}. The command gateway keys list shows the ids.")
-    elif changed:
+        changed, key = store.revoke(id), store.get(id) or unknown(id)
+    if changed:
         click.echo(f"{key.id} ({key.name}) is revoked.")
     else:
-        click.echo(f"{key.id} ({key.name}) was revoked before, at {_moment(key.revoked_at)}.")
+        click.echo(f"{key.id} ({key.name}) was revoked before, at {moment(key.revoked_at)}.")
 
 
-def _print_table(found):
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("id", min_width=16)
-    table.add_column("name", min_width=8, overflow="fold")
-    table.add_column("created")
-    table.add_column("revoked")
-    for key in found:
-        # A Text, because a name may hold brackets, which mean colours to rich.
-        table.add_row(key.id, Text(key.name), _moment(key.created_at), _moment(key.revoked_at))
-    # Whatever reads a pipe has no width, and wants a key to a line.
-    width = None if sys.stdout.isatty() else 200
-    Console(highlight=False, width=width).print(table)
+@contextlib.contextmanager
+def blaming():
+    """Turn what the store says against a value into an error of usage."""
+    try:
+        yield
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from None
 
 
-def _moment(seconds):
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds)) if seconds else ""
+def unusable(store, id):
+    """End the command with what keeps a key from being changed."""
+    key = store.get(id) or unknown(id)
+    fail(f"{key.id} ({key.name}) is revoked, and that is for ever. Create another key.")
+
+
+def warn(models):
+    """Say which ids or wildcards no model of the configuration matches."""
+    settings = load_settings()
+    local = settings.local_model
+    there = [*settings.models] or ([local.chat_id, local.embed_id] if local else [])
+    listed = any(upstream.discover for upstream in settings.upstreams.values())
+    for id in models or ():
+        if not any(matches(id, other) or matches(other, id) for other in there):
+            also = ", though an upstream may list it" if listed else ""
+            click.echo(f"No model of the configuration matches {id} now{also}.", err=True)
+
+
+def written(value):
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,9 +1,13 @@
+import contextlib
 import os
 
 import pytest
 from click.testing import CliRunner
 
+from gateway import config, database
 from gateway.cli import main
+from gateway.key import fixed_key
+from gateway.keys import KeyStore
 from tests.upstream import ScriptedUpstream, refused_url
 
 CONFIG = """
@@ -126,8 +130,56 @@ def test_every_kind_of_call_has_its_order_and_its_reasons(configured):
     assert done.stdout == SEVERAL
 
 
-def test_key_is_named(configured):
-    assert run("mute", "--key", "key_1").stdout.startswith("mute for key_1\n")
+@pytest.fixture
+def made(configured):
+    """Return a function that makes a key and returns its id."""
+
+    def make(**bounds):
+        url = config.load().server.database_url
+        database.upgrade(url)
+        with contextlib.closing(database.Database(url)) as found:
+            return KeyStore(found).create("mine", **bounds)[0].id
+
+    return make
+
+
+def test_key_is_named(made):
+    id = made(models=("mute", "vendor/*"))
+    for model in ("mute", "vendor/x"):
+        assert run(model, "--key", id).stdout.startswith(f"{model} for {id} (mine)\n\nPOST")
+
+
+def test_fixed_key_is_known_by_its_id(configured, monkeypatch):
+    monkeypatch.setenv("GATEWAY_API_KEYS", "sk-test")
+    id = fixed_key("sk-test").id
+    assert run("mute", "--key", id).stdout.startswith(f"mute for {id} (fixed)\n")
+
+
+@pytest.mark.parametrize("model", ["mute", "nope", "vendor/"])
+def test_model_that_the_key_may_not_use_is_said(made, model):
+    id = made(models=("several", "vendor/*"))
+    done = run(model, "--key", id)
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"{id} (mine) may not use {model}: the answer is 404 model_not_found. "
+        "It may use several, vendor/*.\n"
+    )
+
+
+def test_endpoint_that_the_key_may_not_use_is_said(made):
+    done = run("several", "--key", made(endpoints=("embeddings",)))
+
+    assert section(done, "/v1/chat/completions") == "  The answer is 403 endpoint_not_allowed."
+    assert section(done, "/v1/responses") == "  The answer is 403 endpoint_not_allowed."
+    assert "1. beta as several" in section(done, "/v1/embeddings")
+
+
+def test_key_that_does_not_work_is_said(made):
+    done = run("mute", "--key", id := made(expires_at=1.0))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == f"{id} (mine) is expired: the answer is 401 invalid_api_key.\n"
+    assert run("mute", "--key", "key_1").stderr.startswith("There is no key key_1. ")
 
 
 def test_wildcard_shows_the_name_that_the_upstream_hears(configured):
