@@ -2,7 +2,11 @@
 
 from typing import NamedTuple
 
-LARGEST = 2**53  # above what any call can use; keeps nonsense out of sums
+LARGEST = 2**40  # above what any call can use; keeps nonsense out of sums
+# What a model has said, by the keys that hold it in whole answers of every endpoint.
+SAYING = frozenset({"content", "refusal", "reasoning_content", "text", "arguments", "input"})
+# An answer's parts that may hold it; whatever else is there repeats the request.
+PARTS = ("choices", "output")
 
 
 class Usage(NamedTuple):
@@ -28,6 +32,22 @@ def read(usage):
     reasoning = count(usage.get(f"{output}_details"), "reasoning_tokens") or 0
     # A part that is larger than the whole would make a price negative.
     return Usage(inputs, min(cached, inputs), outputs, min(reasoning, outputs))
+
+
+def said(answer):
+    """Return the bytes of text in a whole answer."""
+    size, left = 0, [answer.get(name) for name in PARTS]
+    while left:
+        found = left.pop()
+        if isinstance(found, list):
+            left += found
+        elif isinstance(found, dict):
+            for name, value in found.items():
+                if isinstance(value, str):
+                    size += len(value.encode()) if name in SAYING else 0
+                else:
+                    left.append(value)
+    return size
 
 
 def count(table, name):

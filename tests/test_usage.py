@@ -65,6 +65,7 @@ def test_row_says_what_is_known_and_null_for_the_rest():
         "usage_source": "upstream",
         "ttft_ms": 250,
         "total_ms": 1500,
+        "cost": None,
     }
     unknown = made()
     assert [unknown[name] for name in row if name.endswith("_tokens")] == [None] * 4
@@ -156,11 +157,33 @@ def test_call_with_several_tries_is_one_row(app, client, rows, upstream):
     assert (row["attempts"], row["status"]) == ("mock:503,mock:503,mock:200", 200)
 
 
-def test_answer_that_counts_nothing_is_absent_and_not_0(client, rows, upstream):
-    upstream.enqueue(mock.json({"object": "chat.completion", "choices": []}))
-    post(client, CHAT)
+SAID = "é" * 40  # 80 bytes, 20 tokens
+MESSAGE = {"role": "assistant", "content": SAID}
+CALLS = [{"type": "function", "id": "c", "function": {"name": "f", "arguments": SAID}}]
+OUTPUT = {"type": "message", "content": [{"type": "output_text", "text": SAID}]}
+SILENT = {
+    "chat": (PATH, {"choices": [{"message": MESSAGE, "logprobs": {"content": [{"token": "x"}]}}]}),
+    "tools": (PATH, {"choices": [{"message": {"content": None, "tool_calls": CALLS}}]}),
+    "nothing": (PATH, {"choices": []}),
+    "responses": ("/v1/responses", {"object": "response", "output": [OUTPUT], "text": {"x": SAID}}),
+    "embeddings": ("/v1/embeddings", {"data": [{"embedding": [0.5] * 99}]}),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", SILENT)
+def test_whole_answer_that_counts_nothing_is_estimated(client, rows, upstream, name, stream):
+    path, answer = SILENT[name]
+    body = CHAT if path == PATH else {"model": "gpt-test", "input": "Say something secret"}
+    if stream and name != "embeddings":
+        body = {**body, "stream": True}
+    upstream.enqueue(mock.json({"object": "x", **answer}))
+    post(client, body, path)
     (row,) = rows()
-    assert (row["usage_source"], row["input_tokens"]) == ("absent", None)
+    sent = len(upstream.requests[-1].body)
+    assert (row["usage_source"], row["input_tokens"]) == ("estimated", sent // 4)
+    assert row["output_tokens"] == (0 if name in ("nothing", "embeddings") else 20)
+    assert row["cached_tokens"] == row["reasoning_tokens"] == 0
 
 
 @pytest.mark.parametrize("body", [{}, {"model": "nope"}, {"model": "gpt-test"}])

@@ -4,9 +4,12 @@ import logging
 
 import pytest
 
-from gateway import errors, usage
+from gateway import errors
 from gateway.database import Database, upgrade
-from gateway.usage import BATCH, Recorder
+from gateway.metrics import tally
+from gateway.usage import recorder as module
+from gateway.usage.recorder import BATCH, Recorder
+from gateway.usage.spool import Spool
 from tests.test_usage import made, read
 
 
@@ -20,26 +23,40 @@ def database(tmp_path):
 
 
 class Away:
-    """A database of which a test says what it does with each write."""
+    """A database of which a test says what it does with each write: fail, or a function to call."""
 
     def __init__(self, *outcomes):
         self.outcomes, self.written = list(outcomes), []
-        self.connection = self
-
-    dialect = type("Dialect", (), {"paramstyle": "qmark"})
-
-    def exec_driver_sql(self, statement, values):
-        self.batch += [value for value in values if str(value).startswith("req_")]
 
     def write(self, fn):
-        self.batch = []
-        fn(self)
+        batch = [row["request_id"] for row in fn.keywords["rows"]]
         outcome = self.outcomes.pop(0) if self.outcomes else None
         if callable(outcome):
-            outcome = outcome(self.batch)
+            outcome = outcome(batch)
         if outcome is not None:
             raise outcome
-        self.written.append(self.batch)
+        self.written.append(batch)
+
+
+AWAY = errors.DependencyUnavailable()
+
+
+@pytest.fixture
+def spool(tmp_path):
+    found = Spool(tmp_path / "state" / "spool")
+    yield found
+    found.close()
+
+
+def filled(database, *names, spool=module.NO_SPOOL):
+    recorder = Recorder(database, spool)
+    for name in names:
+        recorder.add(made(name))
+    return recorder
+
+
+def kept(recorder):
+    return [row["request_id"] for row in recorder.rows]
 
 
 def test_rows_are_written_in_batches_and_in_order(database):
@@ -118,13 +135,28 @@ def test_rows_are_taken_while_others_are_written():
     assert recorder.database.written == [["req_early"], ["req_late"]]
 
 
-def test_memory_is_bounded_while_the_database_is_away(monkeypatch):
-    monkeypatch.setattr(usage, "MOST", 10)
-    recorder = Recorder(Away(*[errors.DependencyUnavailable()] * 20))
+def test_memory_is_bounded_while_neither_database_nor_disk_takes_rows(monkeypatch):
+    monkeypatch.setattr(module, "MOST", 10)
+    monkeypatch.setattr(tally, "usage_dropped", 0)
+    recorder = Recorder(Away(*[AWAY] * 20))
     for number in range(15):
         recorder.add(made(number))
         recorder.flush()
-    assert [row["request_id"] for row in recorder.rows] == [f"req_{n}" for n in range(5, 15)]
+    assert kept(recorder) == [f"req_{n}" for n in range(5, 15)]
+    assert tally.usage_dropped == 5
+
+
+def test_rows_that_come_while_others_fail_push_out_the_oldest(monkeypatch):
+    monkeypatch.setattr(module, "MOST", 3)
+
+    def busy(batch):
+        for number in range(3, 6):
+            recorder.add(made(number))
+        return AWAY
+
+    recorder = filled(Away(busy), 0, 1, 2)
+    recorder.flush()
+    assert kept(recorder) == ["req_3", "req_4", "req_5"]
 
 
 def test_background_writes_every_interval_and_survives_a_fault():
@@ -132,6 +164,8 @@ def test_background_writes_every_interval_and_survives_a_fault():
 
     class Stop:
         def wait(self, seconds):
+            if seconds == module.SLOW:
+                return True  # the guard has nothing to do here
             waits.append(seconds)
             recorder.add(made(len(waits)))
             return len(waits) == 4
@@ -139,5 +173,107 @@ def test_background_writes_every_interval_and_survives_a_fault():
     database = Away(RuntimeError("a bug"), errors.DependencyUnavailable())
     recorder = Recorder(database)
     recorder.run(Stop())
-    assert waits == [1.0] * 4
+    assert waits == [module.EVERY] * 4
     assert database.written == [["req_1", "req_2", "req_3"]]
+
+
+def test_rows_are_on_disk_and_not_in_memory_while_the_database_is_away(spool):
+    database = Away(AWAY)
+    recorder = filled(database, 1, 2, spool=spool)
+    recorder.flush()
+    assert (kept(recorder), spool.waiting, database.written) == ([], 2, [])
+
+    recorder.add(made(3))
+    recorder.flush()
+    assert sorted(sum(database.written, [])) == ["req_1", "req_2", "req_3"]
+    assert spool.waiting == tally.usage_spooled == 0
+
+
+def test_rows_go_to_disk_before_a_database_that_was_away_is_asked_again(spool):
+    seen = []
+    database = Away(AWAY, lambda batch: seen.append(spool.waiting) or AWAY)
+    recorder = filled(database, 1, spool=spool)
+    recorder.flush()
+    recorder.add(made(2))
+    recorder.flush()
+    assert (seen, spool.waiting, kept(recorder)) == ([2], 2, [])
+
+
+def test_refused_row_on_disk_is_dropped_and_keeps_no_other_back(database, spool):
+    recorder = filled(Away(AWAY), 1, 2, 3, spool=spool)
+    recorder.rows[1]["status"] = None
+    recorder.flush()
+    recorder.database = database
+    recorder.flush()
+    assert [row["request_id"] for row in read(database)] == ["req_1", "req_3"]
+    assert spool.waiting == 0
+
+
+def test_rows_stay_in_memory_where_the_disk_takes_none(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    recorder = filled(Away(*[AWAY] * 3), 1, 2, spool=Spool(tmp_path / "file" / "spool"))
+    for _ in range(3):
+        recorder.flush()
+    assert kept(recorder) == ["req_1", "req_2"]
+    said = [m for m in caplog.messages if m.startswith("usage cannot be kept on disk")]
+    assert len(said) == 1
+    recorder.flush()
+    assert recorder.database.written == [["req_1", "req_2"]]
+
+
+def test_slow_write_and_what_came_meanwhile_are_on_disk_already(database, spool):
+    now = [0.0]
+
+    class Stop:
+        turns = 0
+
+        def wait(self, seconds):
+            self.turns += 1
+            return self.turns > 2
+
+    def slow(batch):
+        recorder.add(made(2))
+        recorder.guard(Stop())
+        assert spool.waiting == 0  # it has just begun
+        now[0] += module.SLOW
+        recorder.guard(Stop())
+        assert spool.waiting == 2
+        recorder.database = database
+        return AWAY
+
+    recorder = Recorder(Away(slow), spool, clock=lambda: now[0])
+    recorder.add(made(1))
+    recorder.flush()
+    assert spool.waiting == 2
+    recorder.flush()
+    assert sorted(row["request_id"] for row in read(database)) == ["req_1", "req_2"]
+
+
+def test_batch_that_was_committed_all_the_same_is_not_written_twice(database, spool):
+    class Lying:
+        def write(self, fn):
+            database.write(fn)
+            raise AWAY
+
+    recorder = filled(Lying(), 1, 2, spool=spool)
+    recorder.flush()
+    assert spool.waiting == 2
+    recorder.database = database
+    recorder.flush()
+    assert [row["request_id"] for row in read(database)] == ["req_1", "req_2"]
+
+
+def test_end_of_a_process_leaves_on_disk_what_cannot_be_written(database, tmp_path):
+    folder = tmp_path / "spool"
+    filled(Away(*[AWAY] * 9), 1, 2, spool=Spool(folder)).close()
+
+    successor = Recorder(database, Spool(folder))
+    successor.flush()
+    assert [row["request_id"] for row in read(database)] == ["req_1", "req_2"]
+    successor.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_end_of_a_process_writes_what_is_left(database, spool):
+    filled(database, 1, spool=spool).close()
+    assert len(read(database)) == 1

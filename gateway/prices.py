@@ -1,0 +1,28 @@
+"""What tokens cost: whole nano-USD inside, a number of USD outside."""
+
+NANO = 1_000_000_000
+MILLION = 1_000_000
+LARGEST = 2**50  # nano-USD, a million dollars: no call costs more, and nonsense stays out of sums
+
+
+def cost(price, usage):
+    """Return the nano-USD that a Usage costs, or None where price or usage is not known.
+
+    `price` is in USD per million tokens and counts to nine decimals; `cached` tokens are a part of
+    `input` and `reasoning` ones of `output`, so neither is paid for twice.
+    """
+    if price is None or usage is None:
+        return None
+    # Configured prices are floats, and a sum of many products of those drifts: whole numbers don't.
+    millionths = (
+        (usage.input - usage.cached) * round(price.input * NANO)
+        + usage.cached * round(price.cached_input * NANO)
+        + usage.output * round(price.output * NANO)
+    )
+    return min((millionths + MILLION // 2) // MILLION, LARGEST)
+
+
+def usd(nano):
+    """Return nano-USD as the exact decimal number of USD, without needless zeros."""
+    sign, (whole, rest) = "-" * (nano < 0), divmod(abs(nano), NANO)
+    return f"{sign}{whole}.{rest:09}".rstrip("0").rstrip(".")

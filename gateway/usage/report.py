@@ -1,0 +1,96 @@
+"""What was used: by key, by model or by day (UTC), and what a key has spent."""
+
+import math
+from functools import partial
+
+import sqlalchemy as sa
+
+from gateway.tables import keys
+from gateway.tables import usage as rows
+from gateway.tables import usage_totals as totals
+from gateway.usage.writing import COUNTS, HOUR
+
+DAY = 24 * HOUR
+SUMS = ("requests", *COUNTS)
+BY = ("key", "model", "day")
+SINCE, FIRST = sa.bindparam("since"), sa.bindparam("first")
+# The rows of the hour that the window cuts; all other hours are there as sums. One statement reads
+# both, so that what is committed meanwhile is in both or in neither.
+CUT = (rows.c.created_at >= SINCE) & (rows.c.created_at < FIRST)
+
+
+def query(kind, hours, cut):
+    """Return the query that groups sums of a kind by `hours`, and the rows beside them by `cut`."""
+    whole = sa.select(hours.label("found"), *(totals.c[name] for name in SUMS))
+    counted = (rows.c[name] for name in COUNTS)
+    part = sa.select(cut.label("found"), sa.literal_column("1").label("requests"), *counted)
+    both = sa.union_all(
+        whole.where((totals.c.kind == kind) & (totals.c.hour >= FIRST)), part.where(CUT)
+    ).subquery()
+    sums = [sa.func.sum(both.c[name]) for name in SUMS]
+    return sa.select(both.c.found, *sums).group_by(both.c.found)
+
+
+QUERIES = {
+    "key": query("key", totals.c.name, sa.func.coalesce(rows.c.key, "")),
+    "model": query("model", totals.c.name, sa.func.coalesce(rows.c.model, "")),
+    "day": query(
+        "model", totals.c.hour - totals.c.hour % DAY, sa.bindparam("day", type_=sa.BigInteger)
+    ),
+}
+NAMES = sa.select(keys.c.id, keys.c.name)
+SPENT = sa.select(
+    sa.select(sa.func.sum(totals.c.cost))
+    .where((totals.c.kind == "key") & (totals.c.name == sa.bindparam("key")))
+    .where(totals.c.hour >= FIRST)
+    .scalar_subquery(),
+    sa.select(sa.func.sum(rows.c.cost))
+    .where(CUT & (rows.c.key == sa.bindparam("key")))
+    .scalar_subquery(),
+)
+
+
+def window(since):
+    """Return the bounds of a window that begins at a unix second."""
+    first = math.ceil(since / HOUR) * HOUR
+    return {"since": float(since), "first": first}
+
+
+def spent(database, key, since):
+    """Return the nano-USD that a key has spent since a unix second; 0 is since ever.
+
+    `key` is its public id. Quick where the window begins with an hour, as budgets' periods do.
+    """
+    found = database.read(lambda c: c.execute(SPENT, {**window(since), "key": key}).one())
+    return sum(int(part or 0) for part in found)
+
+
+def report(database, by, since):
+    """Return what was used since a unix second, as dicts: by "key", "model" or "day".
+
+    Each has requests, the counts of tokens, and the cost in nano-USD; null where nobody knew any. A
+    `key` comes with its `name`, null where there is no such key; a `day` is the unix second at
+    which it began. Days are in their order, else what cost most comes first.
+    """
+    # The hour 0 holds what lies before the oldest row, of keys alone.
+    since = max(since, HOUR)
+    bounds = window(since)
+    if by == "day":
+        bounds["day"] = math.floor(since / DAY) * DAY
+    found = database.read(partial(read, by=by, bounds=bounds))
+    if by == "day":
+        return sorted(found, key=lambda row: row["day"])
+    return sorted(found, key=lambda row: (-(row["cost"] or 0), -row["requests"], row[by]))
+
+
+def read(connection, by, bounds):
+    names = {}
+    if by == "key":
+        names = {f"key_{row.id}": row.name for row in connection.execute(NAMES)}
+    found = []
+    for group, *sums in connection.execute(QUERIES[by], bounds):
+        title = {"key": group, "name": names.get(group)} if by == "key" else {by: group}
+        # PostgreSQL's sums are decimals.
+        counts = (None if value is None else int(value) for value in sums)
+        found.append({**title, **dict(zip(SUMS, counts, strict=True))})
+    return found

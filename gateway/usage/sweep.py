@@ -1,0 +1,88 @@
+"""Rows of usage go when their retention is over, and the sums of their hours with them."""
+
+import logging
+import random
+import threading
+import time
+from functools import partial
+
+import sqlalchemy as sa
+
+from gateway import errors
+from gateway.tables import usage as rows
+from gateway.tables import usage_totals as totals
+from gateway.usage.writing import COUNTS, HOUR
+
+log = logging.getLogger("gateway")
+
+BATCH, PAUSE = 500, 0.05  # rows deleted at once, and seconds for other writers in between
+EVERY = 3600  # seconds between two sweeps
+
+OLD_ROWS = sa.select(rows.c.id).where(rows.c.created_at < sa.bindparam("until"))
+OLD_ROWS = OLD_ROWS.order_by(rows.c.created_at).limit(BATCH)
+DELETE_ROWS = rows.delete().where(rows.c.id.in_(OLD_ROWS))
+PLACE = (totals.c.kind, totals.c.name, totals.c.hour)
+OLD_TOTALS = sa.select(*PLACE).where(totals.c.hour < sa.bindparam("until"), totals.c.hour > 0)
+OLD_TOTALS = OLD_TOTALS.order_by(totals.c.hour).limit(BATCH)
+DELETE_TOTALS = totals.delete().where(sa.tuple_(*PLACE).in_(OLD_TOTALS)).returning(*totals.c)
+
+
+class Sweep:
+    """Deletes rows that are older than so many days, every hour or so."""
+
+    def __init__(self, database, days, clock=time.time):
+        self.database, self.days, self.clock = database, days, clock
+
+    def run(self, stop):
+        """Sweep until `stop` is set."""
+        while not stop.wait(EVERY * random.uniform(0.5, 1.5)):
+            try:
+                self.sweep(stop)
+            except errors.DependencyUnavailable:
+                pass  # The database has logged it.
+            except Exception as exc:
+                log.error("usage could not be swept", exc_info=exc)
+
+    def sweep(self, stop=None):
+        """Delete what is too old by whole hours, so that sums and rows tell the same."""
+        stop = stop or threading.Event()
+        until = (self.clock() - self.days * 86400) // HOUR * HOUR
+        for purge in (purge_rows, purge_totals):
+            while self.database.write(partial(purge, until=until)) and not stop.wait(PAUSE):
+                pass
+
+
+def purge_rows(connection, until):
+    return connection.execute(DELETE_ROWS, {"until": until}).rowcount
+
+
+def purge_totals(connection, until):
+    """Delete sums, but keep what keys have spent in all: their budgets may be for ever."""
+    gone = connection.execute(DELETE_TOTALS, {"until": until}).all()
+    spent = {}
+    for row in gone:
+        if row.kind == "key":
+            sums = spent.setdefault(row.name, dict.fromkeys(("requests", *COUNTS)))
+            for name in sums:
+                sums[name] = added(sums[name], getattr(row, name))
+    if spent:
+        found = [{"kind": "key", "name": name, "hour": 0, **spent[name]} for name in sorted(spent)]
+        connection.execute(upsert(connection), found)
+    return len(gone)
+
+
+def added(one, other):
+    """Add two sums, either of which may be unknown."""
+    return other if one is None else one if other is None else one + other
+
+
+def upsert(connection):
+    """Return the statement that adds to sums."""
+    kind = getattr(sa.dialects, connection.dialect.name)
+    statement = kind.insert(totals)
+    new = statement.excluded
+    sums = {
+        name: sa.func.coalesce(totals.c[name] + new[name], totals.c[name], new[name])
+        for name in ("requests", *COUNTS)
+    }
+    return statement.on_conflict_do_update(index_elements=PLACE, set_=sums)
