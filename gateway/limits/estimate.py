@@ -1,0 +1,48 @@
+"""What a call is expected to use, before anybody has counted it."""
+
+from typing import NamedTuple
+
+from gateway.prices import cost
+from gateway.tokens import LARGEST, Usage
+
+BYTES = 4  # of a request's body for one token of its input
+UNSAID = 256  # tokens of an answer whose request sets no bound
+
+BOUNDS = {
+    "chat": ("max_completion_tokens", "max_tokens"),
+    "responses": ("max_output_tokens",),
+    "embeddings": (),
+}
+
+
+class Estimate(NamedTuple):
+    """Tokens of a call's input, and of its answer at most; `least` is as few as will do for that.
+
+    `least` is the same as `output` where the request sets a bound or gets no text.
+    """
+
+    input: int
+    output: int
+    least: int
+
+    def tokens(self):
+        """Return the tokens of both, and how few will do."""
+        return self.input + self.output, self.input + self.least
+
+    def money(self, price):
+        """Return the same in nano-USD."""
+        whole = cost(price, Usage(self.input, output=self.output))
+        return whole, cost(price, Usage(self.input, output=self.least))
+
+
+def of(call):
+    """Return the Estimate of a call."""
+    found = max(call.size // BYTES, 1)
+    names = BOUNDS[call.endpoint]
+    if not names:
+        return Estimate(found, 0, 0)
+    said = [value for name in names if type(value := call.asked.get(name)) is int]
+    if not said:
+        return Estimate(found, UNSAID, 1)
+    bound = min(max(*said, 0), LARGEST)
+    return Estimate(found, bound, bound)

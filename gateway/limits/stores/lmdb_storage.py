@@ -1,0 +1,136 @@
+"""Sliding windows in an LMDB file, as a storage of the library limits."""
+
+import hashlib
+import struct
+import time
+
+import lmdb
+from limits.storage import SlidingWindowCounterSupport, Storage
+
+from gateway.limits.stores import LARGEST, Window
+from gateway.limits.stores.counting import Count, share
+from gateway.limits.stores.records import Records
+
+RECORD = struct.Struct("<dqqq")  # seconds, number of the running window, counts before and in it
+LONGEST = 400  # bytes of a name; LMDB takes 511 for a key
+
+
+def record_key(kind, name):
+    """Return the key of a record: `kind` is b"w" for a window and b"a" for an account."""
+    name = name.encode()
+    return kind + (name if len(name) <= LONGEST else hashlib.sha256(name).digest())
+
+
+def read(raw, seconds, now, limit=None):
+    """Return (number of the window now running, Count, whether it must be written) of a record.
+
+    A record from windows to come tells of a clock put back. It counts as if all of it had just been
+    used, but for no more than the limit, so that it locks nobody out for longer than a window does.
+    Without a `limit` it stays where it is.
+    """
+    number, before, current, ahead = int(now // seconds), 0, 0, False
+    if raw:
+        size, then, before, current = RECORD.unpack(raw)
+        if size != seconds or then < number - 1:
+            before = current = 0
+        elif then == number - 1:
+            before, current = current, 0
+        elif then > number and limit is not None:
+            before, current, ahead = 0, min(before + current, limit), True
+        elif then > number:
+            number = then
+    return number, Count(before, current, seconds - now % seconds, seconds), ahead
+
+
+class Windows(Storage, SlidingWindowCounterSupport):
+    """What limits asks of a storage, and what one transaction of ours can do beyond that.
+
+    `hit` counts and tells what is left at once and may count less than was asked; `add` counts
+    without asking, or gives back. All work on the records that the strategies of limits see.
+    """
+
+    STORAGE_SCHEME = ["gateway+lmdb"]
+
+    def __init__(self, uri=None, wrap_exceptions=False, records=None, clock=time.time, **options):
+        super().__init__(uri, wrap_exceptions, **options)
+        self.records = records or Records(uri.partition("://")[2])
+        self.clock = clock
+
+    @property
+    def base_exceptions(self):
+        return lmdb.Error
+
+    def hit(self, name, limit, seconds, amount=1, least=None):
+        """Count `amount`, or what is left if that is at least `least`; return the Window."""
+        key = record_key(b"w", name)
+        with self.records.begin() as txn:
+            now = self.clock()
+            number, count, ahead = read(txn.get(key), seconds, now, limit)
+            taken = share(amount, least, limit - count.weighted())
+            if taken or ahead:
+                count = count.plus(taken)
+                txn.put(key, RECORD.pack(seconds, number, count.before, count.current))
+        needed = amount if least is None else max(least, 1)
+        remaining = max(limit - count.weighted(), 0)
+        return Window(taken, remaining, count.reset(limit, needed, taken), at=now)
+
+    def look(self, name, limit, seconds):
+        """Return the Window without counting."""
+        count = self.count(name, seconds, limit)
+        return Window(0, max(limit - count.weighted(), 0), count.until(0), at=self.clock())
+
+    def add(self, name, seconds, amount, since=None):
+        """Count without asking, or give back what was counted at `since`, in its own window."""
+        key = record_key(b"w", name)
+        with self.records.begin() as txn:
+            now = self.clock()
+            number, count, _ = read(txn.get(key), seconds, now)
+            before, current = count.before, count.current
+            age = number - int((now if since is None else since) // seconds)
+            if amount >= 0 or age <= 0:
+                current = min(max(current + amount, 0), LARGEST)
+            elif age == 1:
+                before = max(before + amount, 0)
+            txn.put(key, RECORD.pack(seconds, number, before, current))
+
+    def count(self, name, seconds, limit=None):
+        with self.records.begin() as txn:
+            raw = txn.get(record_key(b"w", name))
+        return read(raw, seconds, self.clock(), limit)[1]
+
+    def acquire_sliding_window_entry(self, key, limit, expiry, amount=1):
+        return self.hit(key, limit, expiry, amount).taken == amount
+
+    def get_sliding_window(self, key, expiry):
+        count = self.count(key, expiry)
+        left = count.left if count.before else 0.0
+        return count.before, left, count.current, count.left + expiry
+
+    def clear_sliding_window(self, key, expiry):
+        self.clear(key)
+
+    def clear(self, key):
+        with self.records.begin() as txn:
+            txn.delete(record_key(b"w", key))
+
+    def check(self):
+        with self.records.begin():
+            return True
+
+    def reset(self):
+        with self.records.begin() as txn:
+            keys = [key for key in txn.cursor().iternext(values=False) if key[:1] == b"w"]
+            for key in keys:
+                txn.delete(key)
+            return len(keys)
+
+    def incr(self, key, expiry, amount=1):
+        raise NotImplementedError("only the sliding window counter is kept here")
+
+    get = get_expiry = incr
+
+
+def expired(raw, now):
+    """Tell whether a window counts nothing any more; one far ahead is of a clock put back."""
+    seconds, number, _, _ = RECORD.unpack(raw)
+    return abs(int(now // seconds) - number) > 1

@@ -1,0 +1,232 @@
+"""A store that all processes of one machine share, with no service to run."""
+
+import functools
+import logging
+import os
+import struct
+import time
+
+import lmdb
+
+from gateway.limits.stores import DAY, LARGEST, WEEK, Away, Taken
+from gateway.limits.stores import holder as holders
+from gateway.limits.stores.counting import share
+from gateway.limits.stores.lmdb_storage import Windows, expired, record_key
+from gateway.limits.stores.records import DAMAGE, Records
+
+log = logging.getLogger("gateway")
+
+ACCOUNT = struct.Struct("<qdd")  # spent, when it may be forgotten, when its period ends
+HOLD = struct.Struct("<8sq")  # a holder, what it holds
+BATCH = 200  # records looked at in one transaction of a sweep
+PAUSE = 5  # seconds between two sweeps of a whole file that is full
+SWEEP = 1.0  # seconds between two batches
+
+
+def kept(method):
+    """Make room or open the file anew where LMDB fails and try once more; then raise Away."""
+
+    @functools.wraps(method)
+    def safely(self, *args, **options):
+        try:
+            return method(self, *args, **options)
+        except lmdb.Error as exc:
+            fault = exc
+        try:
+            self.recover(fault)
+            return method(self, *args, **options)
+        except lmdb.Error as exc:
+            raise Away(f"the file of limits fails: {exc}") from exc
+
+    return safely
+
+
+class Local:
+    """Keeps counts in a folder of this machine; `clock` gives unix seconds.
+
+    Raises Away where nothing can be kept, neither in the folder nor in the machine's temporary one.
+    """
+
+    alone = False
+
+    def __init__(self, folder, clock=time.time):
+        self.clock = clock
+        self.records = Records(folder)
+        self.windows = Windows(records=self.records, clock=clock)
+        self.full_until = 0.0
+        self.swept = b""  # the key that the next batch of a sweep begins with
+
+    @property
+    def epoch(self):
+        return self.records.opened
+
+    @kept
+    def hit(self, name, limit, seconds, amount=1, least=None):
+        return self.windows.hit(name, min(limit, LARGEST), seconds, amount, least)
+
+    @kept
+    def look(self, name, limit, seconds):
+        return self.windows.look(name, min(limit, LARGEST), seconds)
+
+    @kept
+    def add(self, name, seconds, amount, window=None):
+        self.windows.add(name, seconds, amount, window.at if window else None)
+
+    @kept
+    def take(self, name, limit, amount, least=None):
+        now, limit = self.clock(), min(limit, LARGEST)
+        with self.records.begin() as txn:
+            account = Account(txn.get(record_key(b"a", name)), now)
+            room = limit - account.total()
+            if room < amount:
+                self.bury(account)
+                room = limit - account.total()
+            taken = share(amount, least, room)
+            if taken > 0:
+                account.hold(self.records.holder.id, taken, now)
+                txn.put(record_key(b"a", name), account.packed())
+        return Taken(taken, max(room - taken, 0), self, self.records.holder.id)
+
+    @kept
+    def settle(self, name, taken, used=0):
+        now = self.clock()
+        with self.records.begin() as txn:
+            account = Account(txn.get(record_key(b"a", name)), now)
+            if taken:
+                account.give_back(taken.hold, taken.amount)
+            account.spend(used, now)
+            self.put(txn, record_key(b"a", name), account)
+
+    @kept
+    def seed(self, name, spent, until):
+        now = self.clock()
+        with self.records.begin() as txn:
+            account = Account(txn.get(record_key(b"a", name)), now)
+            account.spent = max(account.spent, min(spent, LARGEST))
+            account.until = until
+            account.touch(now)
+            self.put(txn, record_key(b"a", name), account)
+
+    @kept
+    def sweep(self):
+        """Remove what has expired among the next few records; return whether that were the last."""
+        now = self.clock()
+        with self.records.begin() as txn:
+            found = batch(txn, self.swept)
+            for name, raw in found[:BATCH]:
+                if name[:1] == b"w":
+                    if expired(raw, now):
+                        txn.delete(name)
+                else:
+                    self.sweep_account(txn, name, raw, now)
+        self.swept = found[BATCH][0] if len(found) > BATCH else b""
+        return not self.swept
+
+    def run(self, stop):
+        """Keep the file small and in its place, until `stop` is set."""
+        while not stop.wait(SWEEP):
+            try:
+                self.tend()
+            except Exception:
+                log.exception("the file of limits could not be kept")
+
+    def tend(self):
+        """Do what the loop does once a second."""
+        self.records.heal()
+        try:
+            self.sweep()
+        except Away:
+            pass  # It is logged where the file is opened.
+
+    def close(self):
+        """Let go of the file and of everything held; the next use opens it again."""
+        self.records.close()
+
+    def recover(self, exc):
+        """Do what may help before the second try; raise Away or lmdb.Error where nothing will."""
+        if isinstance(exc, lmdb.MapFullError):
+            self.make_room()
+        elif isinstance(exc, DAMAGE):
+            self.records.broken()
+        else:
+            self.records.heal()
+
+    def make_room(self):
+        """Sweep the whole file, but not again and again where that frees nothing."""
+        if time.monotonic() < self.full_until:
+            raise Away("the file of limits is full")
+        self.full_until = time.monotonic() + PAUSE
+        self.swept = b""
+        while not self.sweep.__wrapped__(self):
+            pass
+
+    def bury(self, account):
+        """Take what dead processes hold off an account."""
+        folder = os.path.join(self.records.path, "holders")
+        mine = self.records.holder.id
+        for id in [i for i in account.held if i != mine and not holders.alive(folder, i)]:
+            del account.held[id]
+
+    def sweep_account(self, txn, name, raw, now):
+        account = Account(raw, now)
+        before = len(account.held)
+        self.bury(account)
+        if account.empty() or len(account.held) != before:
+            self.put(txn, name, account)
+
+    def put(self, txn, name, account):
+        if account.empty():
+            txn.delete(name)
+        else:
+            txn.put(name, account.packed())
+
+
+class Account:
+    """A record of what is spent, and of what each holder holds beside it."""
+
+    def __init__(self, raw, now):
+        self.spent, self.expires, self.until = ACCOUNT.unpack_from(raw) if raw else (0, 0.0, 0.0)
+        self.held = dict(HOLD.iter_unpack(raw[ACCOUNT.size :])) if raw else {}
+        if now >= self.expires:
+            self.spent, self.until = 0, 0.0
+
+    def total(self):
+        return self.spent + sum(self.held.values())
+
+    def hold(self, id, amount, now):
+        self.held[id] = self.held.get(id, 0) + amount
+        self.touch(now)
+
+    def give_back(self, id, amount):
+        left = self.held.pop(id, 0) - amount
+        if left > 0:
+            self.held[id] = left
+
+    def spend(self, used, now):
+        if used > 0:
+            self.spent = min(self.spent + used, LARGEST)
+            self.touch(now)
+
+    def touch(self, now):
+        """Keep what is spent for a while yet, but no longer than its period."""
+        self.expires = min(now + WEEK, self.until) if self.until else now + DAY
+
+    def empty(self):
+        return not self.spent and not self.held and not self.until
+
+    def packed(self):
+        held = b"".join(HOLD.pack(id, min(n, LARGEST)) for id, n in self.held.items())
+        return ACCOUNT.pack(self.spent, self.expires, self.until) + held
+
+
+def batch(txn, start):
+    """Return the records from `start` on, up to one more than a batch."""
+    found = []
+    cursor = txn.cursor()
+    if cursor.set_range(start) if start else cursor.first():
+        for item in cursor:
+            found.append(item)
+            if len(found) > BATCH:
+                break
+    cursor.close()
+    return found
