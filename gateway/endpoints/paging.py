@@ -15,10 +15,7 @@ def page(items, asked):
     `asked` are the query's parameters. Raises InvalidType or InvalidValue.
     """
     size = limit(asked.get("limit"))
-    order = asked.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise wording.wrong_word((None, "order"), ("asc", "desc"), order)
-    items = items if order == "asc" else items[::-1]
+    items = items if order(asked) == "asc" else items[::-1]
     start = place(items, asked, "after", -1) + 1
     end = place(items, asked, "before", len(items))
     if "before" in asked and "after" not in asked:
@@ -26,6 +23,11 @@ def page(items, asked):
         data, more = items[start:end], start > 0
     else:
         data, more = items[start:end][:size], end - start > size
+    return listed(data, more)
+
+
+def listed(data, more):
+    """Return a page's items as a list object; `more` says whether others follow."""
     return {
         "object": "list",
         "data": data,
@@ -33,6 +35,14 @@ def page(items, asked):
         "last_id": data[-1]["id"] if data else None,
         "has_more": more,
     }
+
+
+def order(asked):
+    """Return asc or desc. Raises InvalidValue."""
+    found = asked.get("order", "desc")
+    if found not in ("asc", "desc"):
+        raise wording.wrong_word((None, "order"), ("asc", "desc"), found)
+    return found
 
 
 def limit(given):
@@ -53,4 +63,9 @@ def place(items, asked, name, default):
     for index, item in enumerate(items):
         if item["id"] == id:
             return index
-    raise errors.InvalidValue(f"No item with id '{wording.shown(id)}' found.", name)
+    raise no_item(id, name)
+
+
+def no_item(id, name):
+    """Return the error for a parameter that names an item which is not there."""
+    return errors.InvalidValue(f"No item with id '{wording.shown(id)}' found.", name)

@@ -9,6 +9,7 @@ import secrets
 
 from gateway import errors, tokens
 from gateway.translate import response
+from gateway.translate.asked import Calls, inner
 from gateway.translate.output import Call, CustomCall, Message, Reasoning, Refusal, Summary, Text
 
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -24,7 +25,7 @@ class Speech:
     def __init__(self):
         self.items, self.open = [], []  # by output_index; those that have not ended
         self.talk = self.saying = None  # the message or reasoning that is on, and its part
-        self.asked, self.calls = [], {}  # the tool calls, and the latest of each index
+        self.calls = Calls(Asked)
         self.held = []  # log probabilities of tokens whose text has not come yet
         self.reason = self.tier = self.usage = self.used = None
 
@@ -39,7 +40,7 @@ class Speech:
 
     def finish(self):
         """Yield the events that end whatever has not ended."""
-        for asked in self.asked:
+        for asked in self.calls.all:
             if asked.item is None and asked.known():
                 yield from self.begin_call(asked)
         if not self.items:
@@ -138,27 +139,12 @@ class Speech:
     def called(self, calls):
         for delta in calls if isinstance(calls, list) else ():
             if isinstance(delta, dict):
-                asked = self.asking(delta)
+                asked = self.calls.of(delta)
                 piece = asked.hear(delta)
                 if asked.item is None and asked.ready(piece):
                     yield from self.begin_call(asked)
                 elif asked.item is not None and piece:
                     yield asked.item.said(piece)
-
-    def asking(self, delta):
-        """Return the tool call that a delta is about; some servers leave its index out."""
-        index, name = delta.get("index"), delta.get("id")
-        if type(index) is not int:
-            named = name or inner(delta).get("name")
-            known = [i for i, asked in self.calls.items() if name and asked.id == name]
-            new = len(self.calls) if named or not self.calls else max(self.calls)
-            index = known[0] if known else new
-        asked = self.calls.get(index)
-        # Another id under the same index is another call: some servers number none of them.
-        if asked is None or (name and asked.id and asked.id != name and inner(delta).get("name")):
-            asked = self.calls[index] = Asked()
-            self.asked.append(asked)
-        return asked
 
     def begin_call(self, asked):
         """Yield the beginning of a tool call, and what has come of it."""
@@ -195,12 +181,6 @@ class Asked:
 
     def known(self):
         return bool(self.id or self.name or self.pieces)
-
-
-def inner(delta):
-    """Return what a tool call's delta says of its function or custom tool."""
-    found = delta.get("function") or delta.get("custom")
-    return found if isinstance(found, dict) else {}
 
 
 def text(found, name):

@@ -44,10 +44,10 @@ def new_id():
     return f"resp_{secrets.token_hex(16)}"
 
 
-def skeleton(payload):
-    """Return a Response in progress that echoes its request."""
+def skeleton(payload, id=None):
+    """Return a Response in progress that echoes its request, under an id that may be given."""
     found = {
-        "id": new_id(),
+        "id": id or new_id(),
         "object": "response",
         "created_at": int(time.time()),
         "status": "in_progress",
