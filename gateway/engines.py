@@ -14,6 +14,7 @@ PRAGMAS = (
     "synchronous=NORMAL",
     f"busy_timeout={BUSY * 1000}",
     "foreign_keys=ON",
+    "secure_delete=ON",  # what has run out leaves no bytes in the file
 )
 
 

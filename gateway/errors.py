@@ -24,12 +24,16 @@
     │  ├─ UnsupportedContentType      415  unsupported_content_type
     │  ├─ UnsupportedContentEncoding  415  unsupported_content_encoding
     │  ├─ HeadersTooLarge             431  headers_too_large
-    │  └─ ClientGone                  499  client_closed_request (seen in logs only)
+    │  ├─ ClientGone                  499  client_closed_request (seen in logs only)
+    │  └─ JobCancelled                499  cancelled (seen in jobs only)
     ├─ RateLimited                    429  rate_limit_exceeded
     │  ├─ ConcurrencyLimited          429  concurrency_limit_exceeded
     │  └─ JobQueueFull                429  job_queue_full
+    ├─ RequestBeyondLimit             429  rate_limit_exceeded (of a request that no wait helps)
     ├─ InsufficientQuota              429  insufficient_quota
     ├─ InternalError                  500  internal_error
+    ├─ WorkerLost                     500  worker_lost (seen in jobs only)
+    ├─ JobExpired                     500  expired (seen in jobs only)
     ├─ Unavailable                    503  (the family that asks for a later try)
     │  ├─ ServerOverloaded            503  server_overloaded
     │  ├─ ServerDraining              503  server_draining
@@ -266,6 +270,12 @@ class ClientGone(InvalidRequest):
     message = "The client has closed the request."
 
 
+class JobCancelled(InvalidRequest):
+    status = 499
+    code = "cancelled"
+    message = "The job was cancelled."
+
+
 class RateLimited(GatewayError):
     status = 429
     type = "rate_limit_error"
@@ -283,6 +293,14 @@ class JobQueueFull(RateLimited):
     code = "job_queue_full"
 
 
+class RequestBeyondLimit(GatewayError):
+    """Asks for more at once than its limit lets through in a whole minute."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
 class InsufficientQuota(GatewayError):
     status = 429
     type = "insufficient_quota"
@@ -292,6 +310,16 @@ class InsufficientQuota(GatewayError):
 
 class InternalError(GatewayError):
     retry = True
+
+
+class WorkerLost(GatewayError):
+    code = "worker_lost"
+    message = "The worker that ran this job was lost, and running it again might bill it twice."
+
+
+class JobExpired(GatewayError):
+    code = "expired"
+    message = "The job waited in the queue for longer than jobs are kept."
 
 
 class Unavailable(GatewayError):

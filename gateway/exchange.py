@@ -3,7 +3,8 @@
 import time
 from urllib.parse import quote
 
-from gateway import errors, sse, usage, watch
+from gateway import errors, prices, sse, usage, watch
+from gateway.limits import NO_TICKET
 from gateway.metrics import tally
 from gateway.turns import NO_TURN
 from gateway.upstreams.base import PING, Call
@@ -13,7 +14,8 @@ class Exchange:
     """Runs a call for one client and writes down what became of it, whatever its end.
 
     `line` is the request's log line, which learns everything that is known at the end; `guard` is
-    the Watch over the client's socket; `turn` is the call's in its conversation.
+    the Watch over the client's socket; `turn` is the call's in its conversation; `ticket` is what
+    it takes of its key's limits.
     """
 
     def __init__(
@@ -26,9 +28,10 @@ class Exchange:
         line,
         clock=time.monotonic,
         turn=NO_TURN,
+        ticket=NO_TICKET,
     ):
         self.router, self.recorder, self.line, self.clock = router, recorder, line, clock
-        self.turn = turn
+        self.turn, self.ticket = turn, ticket
         self.call = Call(endpoint, payload, guard, clock)
         self.committed = self.settled = False
         line.stream = self.call.stream
@@ -37,17 +40,25 @@ class Exchange:
     def run(self):
         """Return a WholeReply or a StreamReply. Raises GatewayError while nothing is committed."""
         try:
+            self.ticket.reserve(self.call)
             self.turn.begin(self.call)
             return self.stream() if self.call.stream else self.whole()
         except watch.Gone:
+            if self.call.watch.drained is not None:
+                raise self.failed(self.call.watch.drained()) from None
             self.line.code = errors.ClientGone.code
             self.settle(end="cancelled")
             raise errors.ClientGone() from None
         except BaseException as exc:
-            if isinstance(exc, errors.GatewayError):
-                exc.routed = routed(self.call)
-            self.settle(error=exc)
+            self.failed(exc)
             raise
+
+    def failed(self, error):
+        """Settle with an error that the client is to hear of, and return it."""
+        if isinstance(error, errors.GatewayError):
+            error.routed = routed(self.call)
+        self.settle(error=error)
+        return error
 
     def whole(self):
         answer = self.router.whole(self.call, self.line.key)
@@ -71,7 +82,10 @@ class Exchange:
         now = self.clock()
         self.describe(found, error, end)
         self.measure(found, now)
-        self.recorder.add(usage.row(self.line, found, source, self.status(error, end), now))
+        cost = prices.cost(self.call.price, found)
+        status = self.status(error, end)
+        self.recorder.add(usage.row(self.line, found, source, status, now, cost))
+        self.ticket.settle(found, cost, self.served(error))
         if end == "cancelled":
             self.turn.leave(self.call)
 
@@ -84,6 +98,12 @@ class Exchange:
         found = usage.estimate(self.call)
         return found, usage.ABSENT if found is None else usage.ESTIMATED
 
+    def served(self, error):
+        """Tell whether an upstream has done work, so that a call nobody counted was not free."""
+        if error is None:
+            return self.call.sent > 0
+        return getattr(error, "began", False)
+
     def describe(self, found, error, end):
         line, call = self.line, self.call
         line.upstream, line.usage = call.upstream, found
@@ -95,6 +115,7 @@ class Exchange:
 
     def measure(self, found, now):
         endpoint, label = self.call.endpoint, self.line.label
+        tally.tries(self.call.attempts)
         tally.duration.add(now - self.line.started, endpoint, label)
         if self.line.ttft is not None:
             tally.first_token.add(self.line.ttft, endpoint, label)
@@ -148,7 +169,10 @@ class StreamReply:
             for block in self.blocks:
                 yield self.said(block)
         except watch.Gone:
-            self.exchange.settle(end="cancelled")
+            if self.call.watch.drained is None:
+                self.exchange.settle(end="cancelled")
+            else:
+                yield self.failed(self.call.watch.drained())
         except errors.GatewayError as error:
             yield self.failed(error)
         except Exception as exc:

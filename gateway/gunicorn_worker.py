@@ -6,22 +6,36 @@ line for an access log that nobody reads; all of it is on the path of every requ
 
 import contextlib
 import logging
+import os
 import secrets
+import select
 import socket
+import time
+from functools import partial
 
 import gevent
+from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.http import errors as http
+from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import WSGIErrorsWrapper
+from gunicorn.sock import ssl_context
 from gunicorn.workers import ggevent
 
-from gateway import errors, logs
+from gateway import errors, logs, watch
 from gateway.answer import Answer, environment, unread
+from gateway.heads import Request
 
 log = logging.getLogger("gateway")
 
 LINGER = 30  # seconds for a client that was refused early to send the rest and read why
 SILENCE = 5  # seconds of nothing from it that end this sooner
+LOOK = 0.2  # seconds between two looks whether this worker is to end, and LATER whether it has
+LATER = 0.1
+QUIET = 2  # seconds that an idle connection has for one more request once this worker is to end
+MARGIN = 2  # seconds before the master kills at which the calls that still run are told
+LAST = 1.2  # seconds that they have for their last words
+SPARE = 0.5  # seconds that jobs, which have more to write down, are told sooner
 
 
 class Listener(StreamServer):
@@ -29,31 +43,82 @@ class Listener(StreamServer):
 
     max_accept = 1
 
+    def close(self):
+        """Take who has connected already, then stop listening: nobody is reset."""
+        if not self.closed:
+            with contextlib.suppress(OSError):
+                self.take_pending()
+        super().close()
 
-class Waiting(gevent.Timeout):
-    """Bounds the wait for a request, and notes in `idle` which greenlet waits."""
+    def take_pending(self):
+        while not self.full():
+            found = self.do_read()
+            if found is None:
+                return
+            self.do_handle(*found)
+
+    @property
+    def busy(self):
+        return self.pool.free_count() < self.pool.size
+
+
+class Named:
+    """A listener's own address, which is still asked for once the listener is closed."""
+
+    def __init__(self, sock):
+        self.name = sock.getsockname()
+
+    def getsockname(self):
+        return self.name
+
+
+class Waiting(watch.limit):
+    """Bounds the wait for a request, and is in `idle` meanwhile."""
+
+    __slots__ = ("idle",)
 
     def __init__(self, idle, seconds):
-        super().__init__(seconds, False)
-        self.idle, self.greenlet = idle, gevent.getcurrent()
+        super().__init__(seconds, None)
+        self.idle = idle
 
     def __enter__(self):
-        self.idle.add(self.greenlet)
-        return super().__enter__()
+        super().__enter__()
+        self.idle.add(self)
 
     def __exit__(self, kind, exc, traceback):
-        self.idle.discard(self.greenlet)
-        return super().__exit__(kind, exc, traceback)
+        self.end()
+        self.idle.discard(self)
+        return kind is watch.Late  # no request has come, which the caller sees
+
+    def ring(self, now):
+        """End the wait, unless there is something to read, which ends it as well."""
+        if not readable(self.greenlet.client):
+            super().ring(now)
+
+    def hurry(self, seconds):
+        """Wait for no more than some seconds from now on."""
+        self.wake = min(self.wake, time.monotonic() + seconds)
+
+    def drain(self, error):
+        self.hurry(0)
 
 
-ggevent.StreamServer = Listener  # gunicorn sets this itself, but only above one worker
+def readable(sock):
+    found = watch.poll()
+    found.register(sock.fileno(), select.POLLIN)
+    return bool(found.poll(0))
+
+
+RequestParser.mesg_class = Request
 
 
 class GatewayWorker(ggevent.GeventWorker):
     """gunicorn's gevent worker with our own way from a parsed request to its answer."""
 
     def init_process(self):
-        self.idle = set()  # greenlets whose connections wait for their next request
+        self.idle = set()  # the Waiting of each connection that has no request yet
+        self.patience = self.cfg.keepalive
+        self.hurried = False  # SIGINT or SIGQUIT has come, which wait for nobody
         self.shared = {
             "wsgi.version": (1, 0),
             "wsgi.errors": WSGIErrorsWrapper(self.cfg),
@@ -68,21 +133,61 @@ class GatewayWorker(ggevent.GeventWorker):
         super().init_process()
 
     def run(self):
-        gevent.spawn(self.let_idle_go)
-        super().run()
-
-    def let_idle_go(self):
-        """Once this worker is to end, close the connections that nothing happens on.
-
-        gunicorn would wait for each of them, and nobody could connect meanwhile.
-        """
+        """Serve until this worker is to end, then until its requests and jobs have ended."""
+        listeners = [self.listen(sock) for sock in self.sockets]
         while self.alive:
-            gevent.sleep(0.2)
-        for greenlet in list(self.idle):
-            greenlet.kill(block=False)
+            self.notify()
+            gevent.sleep(LOOK)
+        for listener in listeners:
+            listener.close()
+        self.finish(listeners)
+
+    def listen(self, sock):
+        sock.setblocking(1)
+        tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
+        pool = Pool(self.worker_connections)
+        listener = Listener(sock, handle=partial(self.handle, Named(sock)), spawn=pool, **tls)
+        listener.start()
+        return listener
+
+    def finish(self, listeners):
+        """Let what runs end by itself; tell what still does before the master kills, and go."""
+        seconds = 0 if self.hurried else self.cfg.graceful_timeout
+        told = time.monotonic() + max(seconds - MARGIN, 0)
+        self.patience = QUIET
+        for waiting in list(self.idle):
+            waiting.hurry(QUIET)
+        jobs = gevent.spawn(self.wsgi.extensions["gateway"].drain, seconds - SPARE)
+        while any(listener.busy for listener in listeners) or not jobs.ready():
+            self.notify()
+            gevent.sleep(LATER)
+            now = time.monotonic()
+            told = min(told, now) if self.hurried else told
+            if now >= told:
+                self.patience = 0
+                watch.drain(errors.ServerDraining)
+            if now >= told + LAST:
+                self.log.warning("Worker ends what has not ended in time (pid:%s)", self.pid)
+                break
+        for listener in listeners:
+            listener.pool.kill(timeout=LATER)
+
+    def notify(self):
+        """Tell the master that this worker lives; without a master it is to end."""
+        self.tmp.notify()
+        if self.alive and self.ppid != os.getppid():
+            self.log.info("Parent changed, shutting down: %s", self)
+            self.alive = False
+
+    def handle_quit(self, sig, frame):
+        self.alive, self.hurried = False, True
 
     def timeout_ctx(self):
-        return Waiting(self.idle, self.cfg.keepalive)
+        return Waiting(self.idle, self.patience)
+
+    def handle(self, listener, client, addr):
+        gevent.getcurrent().client = client
+        super().handle(listener, client, addr)
 
     def handle_request(self, listener_name, req, sock, addr):
         """Answer one request. Raises StopIteration when the connection is to be closed."""
@@ -130,7 +235,7 @@ class GatewayWorker(ggevent.GeventWorker):
         line.status, line.code, line.end = error.status, error.code, "error"
         if error.status == 500:
             log.error("unhandled error", exc_info=exc)
-        self.wsgi.extensions["gateway"].lines.add("info", line.fields(line.started))
+        self.wsgi.extensions["gateway"].refused(line)
         with contextlib.suppress(OSError):
             client.sendall(raw(error, request_id))
         linger(client)

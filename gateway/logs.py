@@ -85,12 +85,14 @@ class Lines:
         self.descriptor = descriptor
         self.waiting = collections.deque()
         self.dropped = 0
+        self.lost = 0  # the same since the metrics were told
         self.running = False
 
     def add(self, level, fields):
         """Take a line; it is written at once unless `run()` does that."""
         if len(self.waiting) >= self.MOST:
             self.dropped += 1
+            self.lost += 1
             return
         found = {"ts": timestamp(time.time()), "level": level, **fields}
         self.waiting.append(orjson.dumps(found, default=str, option=orjson.OPT_APPEND_NEWLINE))

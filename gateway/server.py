@@ -9,17 +9,14 @@ import gc
 import logging
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 
-from gateway import banner, config, local_model, logs
+from gateway import banner, config, draining, local_model, logs, metric_files
 
 log = logging.getLogger("gateway")
 
-METRICS = "PROMETHEUS_MULTIPROC_DIR"
 KEEPALIVE = 75  # above nginx's 60 s for idle connections, or it loses a race now and then
 GARBAGE = 10_000  # new objects between two looks for cycles
 SPARE = 200  # connections above the calls in flight, so that a refusal can be said
@@ -27,6 +24,7 @@ SPARE = 200  # connections above the calls in flight, so that a refusal can be s
 # What the workers are to use: the master's last good configuration, which they inherit.
 _current = None
 _model = None
+_metrics = None  # the folder of metrics, where it was made here and not given
 
 
 def current():
@@ -36,9 +34,10 @@ def current():
 
 def settings(app):
     """Return gunicorn's settings for the WSGI application named; read anew at each SIGHUP."""
+    global _metrics
     found = reread()
     binds = [found.server.bind, found.server.ops_bind]
-    os.environ.setdefault(METRICS, tempfile.mkdtemp(prefix="gateway-metrics-"))
+    _metrics = metric_files.prepare(os.environ) or _metrics
     return {
         "wsgi_app": app,
         "bind": [bind for bind in binds if bind],
@@ -61,6 +60,7 @@ def settings(app):
         "control_socket_disable": True,
         "logconfig_dict": logs.configuration(),
         "on_starting": on_starting,
+        "on_reload": on_reload,
         "post_worker_init": post_worker_init,
         "worker_exit": worker_exit,
         "child_exit": child_exit,
@@ -93,6 +93,8 @@ def prepare():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    metric_files.clear(os.environ[metric_files.FOLDER])
+    draining.Flag(_current).take_down()
     migrate()
     if _current.local_model is not None:
         try:
@@ -102,6 +104,17 @@ def prepare():
         os.environ["GATEWAY_LOCAL_CHAT_URL"] = _model.chat_url
         os.environ["GATEWAY_LOCAL_EMBED_URL"] = _model.embed_url
         _current = _current.with_local_model(_model.chat_url, _model.embed_url)
+
+
+def on_reload(server):
+    """Let the master go on at once: it would wait for the last old worker's last stream.
+
+    Meanwhile it would heed no signal and replace no dead worker. It waits until all workers are
+    newer than the last one it had, so the old ones get half a place above that one; they remain
+    the first to be ended, being below the new ones.
+    """
+    for worker in server.WORKERS.values():
+        worker.age = server.worker_age + 0.5
 
 
 def migrate():
@@ -132,13 +145,14 @@ def worker_exit(server, worker):
 
 
 def child_exit(server, worker):
-    """Take a dead worker's gauges out of the metrics."""
-    from prometheus_client.multiprocess import mark_process_dead
-
-    mark_process_dead(worker.pid)
+    """Take a dead worker's gauges out of the metrics, and keep what it has counted."""
+    metric_files.bury(os.environ[metric_files.FOLDER], worker.pid)
 
 
 def on_exit(server):
     if _model is not None:
         local_model.stop(_model.process)
-    shutil.rmtree(os.environ[METRICS], ignore_errors=True)
+    metric_files.clear(os.environ[metric_files.FOLDER])
+    if _metrics:
+        with contextlib.suppress(OSError):
+            os.rmdir(_metrics)

@@ -28,14 +28,20 @@ class NoTurn:
         pass
 
 
+def always(key, id):
+    """Say nothing of a response that is not stored: it may be an upstream's."""
+
+
 class Turn:
     """The turn of one call; `stored` are the stored responses, `key` whose it is.
 
-    `default` is what `store` means when a request leaves it out.
+    `default` is what `store` means when a request leaves it out. `missing(key, id)` is told of a
+    previous response that is not stored, and may raise why.
     """
 
-    def __init__(self, stored, default, key):
+    def __init__(self, stored, default, key, missing=always):
         self.stored, self.default, self.key = stored, default, key or ""
+        self.missing = missing
         self.wanted, self.kept = False, None
         self.added, self.previous, self.before = [], None, None
 
@@ -51,6 +57,8 @@ class Turn:
         call.store, call.keep = self.wanted, self.keep
         previous = payload.get("previous_response_id")
         self.before = None if previous is None else self.stored.history(self.key, previous)
+        if self.before is None and previous is not None:
+            self.missing(self.key, previous)
         if self.before is not None:
             self.previous = previous
             payload = {**payload, "input": told(self.before.items) + self.added}

@@ -8,7 +8,6 @@ the way may swallow them.
 
 import select
 import time
-import weakref
 
 from gevent import get_hub, getcurrent, monkey, sleep, socket
 
@@ -39,40 +38,54 @@ class Sweeper:
     """Looks at all armed watches of one event loop."""
 
     def __init__(self, loop):
-        self.watches = set()
+        self.loop, self.watches = loop, set()
         self.timer = loop.timer(TICK, TICK)
 
     def add(self, watch):
-        if not self.watches:
+        if not self.timer.active:
             self.timer.start(self.sweep)
         self.watches.add(watch)
 
     def discard(self, watch):
         self.watches.discard(watch)
-        if not self.watches:
-            self.timer.stop()
+
+    def drain(self, error):
+        for watch in list(self.watches):
+            watch.drain(error)
 
     def sweep(self):
+        if not self.watches:  # stopping only here spares each call of a few a start and a stop
+            self.timer.stop()
+            return
         now = time.monotonic()
         for watch in [w for w in self.watches if now >= w.wake or w.crowded]:
             watch.ring(now)
 
 
-_sweepers = weakref.WeakKeyDictionary()
-
-
 def _sweeper():
     hub = get_hub()
-    found = _sweepers.get(hub)
+    found = getattr(hub, "gateway_sweeper", None)
     if found is None:
-        found = _sweepers[hub] = Sweeper(hub.loop)
+        found = hub.gateway_sweeper = Sweeper(hub.loop)
     return found
 
 
-class Watch:
-    """Guards the waits of one client call; `client` is its socket, None where nobody can leave."""
+def drain(error):
+    """End every wait that a client's call is in, and its later ones: `error()` makes the reason."""
+    _sweeper().drain(error)
 
-    def __init__(self, client=None):
+
+class Watch:
+    """Guards the waits of one client call; `client` is its socket, None where nobody can leave.
+
+    With `drains` a drain that has taken too long ends the call: it is Gone, and `drained` makes
+    the error that its client hears of.
+    """
+
+    drained = None
+
+    def __init__(self, client=None, drains=False):
+        self.drains = drains
         self.greenlet = None  # set while a wait is on
         self.deadline = self.pause = self.wake = FOREVER
         self.timer = "total"
@@ -94,7 +107,7 @@ class Watch:
         if self.gone:
             raise Gone
         self.deadline, self.timer, self.pause = deadline, timer, pause
-        self.wake = min(deadline, pause)
+        self.wake = deadline if deadline < pause else pause
         self.greenlet = getcurrent()
         try:
             return function(*args)
@@ -106,12 +119,23 @@ class Watch:
         """Wait without doing anything."""
         self.call(sleep, seconds, **limits)
 
+    def leave(self):
+        """End the wait, and every later one, as if the client had left; from any greenlet."""
+        self.gone = True
+        # Only the hub may throw into a greenlet: who threw here would never be woken again.
+        self._sweeper.loop.run_callback_threadsafe(self._left)
+
     def ring(self, now):
         """Throw what is due into the waiting greenlet; runs in the hub."""
         if self.crowded and self._closed():
             self._left()
         elif self.greenlet is not None and now >= self.wake:
-            self._throw(Late(self.timer) if now >= self.deadline else Pause())
+            self._throw(self._due(now))
+
+    def drain(self, error):
+        """Let the next look end the wait."""
+        if self.drains and not self.gone:
+            self.drained, self.gone, self.wake = error, True, 0
 
     def close(self):
         """Stop looking; safe to call twice."""
@@ -120,6 +144,11 @@ class Watch:
             self._io.stop()
             self._io.close()
             self._io = None
+
+    def _due(self, now):
+        if self.gone:
+            return Gone()
+        return Late(self.timer) if now >= self.deadline else Pause()
 
     def _throw(self, reason):
         greenlet, self.greenlet, self.wake = self.greenlet, None, FOREVER
@@ -157,18 +186,32 @@ class Watch:
 class limit:
     """Raise `error` inside the block once it has taken `seconds`."""
 
-    __slots__ = ("seconds", "error", "watch")
+    __slots__ = ("seconds", "error", "wake", "greenlet", "sweeper")
+    crowded = False
 
     def __init__(self, seconds, error):
         self.seconds, self.error = seconds, error
 
     def __enter__(self):
-        watch = self.watch = Watch()
-        watch.deadline = watch.wake = time.monotonic() + self.seconds
-        watch.greenlet = getcurrent()
+        self.greenlet, self.sweeper = getcurrent(), _sweeper()
+        self.wake = time.monotonic() + self.seconds
+        self.sweeper.add(self)
+
+    def ring(self, now):
+        """Throw into the waiting greenlet; runs in the hub."""
+        if now >= self.wake:  # else the block has ended in the same look
+            self.wake = FOREVER
+            self.greenlet.throw(Late("limit"))
+
+    def drain(self, error):
+        """Let the next look end the block."""
+        self.error, self.wake = error(), 0
+
+    def end(self):
+        self.wake = FOREVER
+        self.sweeper.discard(self)
 
     def __exit__(self, kind, exc, traceback):
-        self.watch.greenlet = None
-        self.watch.close()
+        self.end()
         if kind is Late:
             raise self.error from None

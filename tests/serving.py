@@ -88,6 +88,8 @@ def write_config(folder, url, server="", timeouts="", upstream="", more=""):
 class Gateway:
     """`with Gateway(config_path) as gateway:` serves until the block ends."""
 
+    pass_fds = ()  # what it is to inherit
+
     def __init__(self, config, workers=1, environ=(), command=None):
         self.config = pathlib.Path(config)
         self.folder = self.config.parent
@@ -117,8 +119,9 @@ class Gateway:
         self.log_path = self.folder / "gateway.log"
         self.log_file = self.log_path.open("ab")
         self.process = subprocess.Popen(
-            self.command, cwd=ROOT, env=environ, stdout=self.log_file, stderr=self.log_file
-        )
+            self.command, cwd=ROOT, env=environ, stdout=self.log_file, stderr=self.log_file,
+            pass_fds=self.pass_fds,
+        )  # fmt: skip
         self.wait_ready()
 
     def wait_ready(self, seconds=20):
@@ -149,7 +152,7 @@ class Gateway:
 
     def log(self):
         """Return the log's JSON lines so far, less one that is still being written."""
-        lines = self.log_path.read_text().rpartition("\n")[0].splitlines()
+        lines = self.log_path.read_bytes().decode().rpartition("\n")[0].split("\n")
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def lines(self, **wanted):

@@ -208,7 +208,10 @@ def test_harmed_file_is_an_outage_that_ends_when_it_is_back(database, path, harm
 @pytest.mark.parametrize(
     "trouble",
     [
-        ["PRAGMA query_only = on", "insert into keys values ('b', 'n', 'b', 0, null, 2)"],
+        [
+            "PRAGMA query_only = on",
+            "insert into keys (id, name, hash, created_at, revision) values ('b', 'n', 'b', 0, 2)",
+        ],
         ["PRAGMA max_page_count = 1", "create table big as select randomblob(100000) as x"],
     ],
     ids=["read-only", "full"],

@@ -72,7 +72,8 @@ def remember(*_):
 
 def add(connection):
     top = connection.scalar(sa.text("select coalesce(max(revision), 0) from keys")) + 1
-    sql = "insert into keys values (:n, 'n', :n, 0, null, :n)"
+    names = "id, name, hash, created_at, revision"
+    sql = f"insert into keys ({names}) values (:n, 'n', :n, 0, :n)"
     connection.execute(sa.text(sql), {"n": top})
     return top
 

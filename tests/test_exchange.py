@@ -15,7 +15,7 @@ PAYLOAD = {"model": "m", "messages": []}
 
 
 class Guard:
-    closed = 0
+    closed, drained = 0, None
 
     def close(self):
         self.closed += 1
@@ -248,3 +248,21 @@ def test_duration_and_tokens_are_measured_by_endpoint_and_configured_model():
     assert len(tally.duration.values["chat", "m"]) == 1
     assert tally.tokens.values["chat", "m", "input"] == [3]
     assert tally.tokens.values["chat", "m", "output"] == [5]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_call_that_a_drain_has_ended_is_an_error_that_is_told(stream):
+    tried = Tried(watch.Gone(), stream=stream)
+    tried.guard.drained = errors.ServerDraining
+    with pytest.raises(errors.ServerDraining):
+        tried.exchange.run()
+    tried.settled_once(503, "error", "server_draining")
+
+
+def test_stream_that_a_drain_has_ended_says_so():
+    tried = Tried(b"one", watch.Gone(), stream=True, relay=Relay())
+    tried.guard.drained = errors.ServerDraining
+    reply = tried.exchange.run()
+    assert list(reply) == [b"one", b"failed: server_draining"]
+    reply.close()
+    tried.settled_once(200, "error", "server_draining")

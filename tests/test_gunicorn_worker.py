@@ -53,8 +53,10 @@ def test_raw_error_is_a_whole_http_answer():
 def worker():
     found = GatewayWorker.__new__(GatewayWorker)
     found.lines = []
-    lines = SimpleNamespace(add=lambda level, fields: found.lines.append((level, fields)))
-    found.wsgi = SimpleNamespace(extensions={"gateway": SimpleNamespace(lines=lines)})
+    services = SimpleNamespace(
+        refused=lambda line: found.lines.append(("info", line.fields(line.started)))
+    )
+    found.wsgi = SimpleNamespace(extensions={"gateway": services})
     return found
 
 

@@ -6,23 +6,35 @@ import pathlib
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "gateway"
 
 LAYERS = [
-    ["aside", "errors"],
-    ["config", "metrics", "gate", "sse", "tokens", "watch"],
+    ["aside", "errors", "key", "metric_files", "periods"],
+    ["config", "draining", "metrics", "gate", "sse", "tokens", "prices", "watch"],
     ["tables", "engines"],
     ["migrations"],
-    ["database"],
-    ["schemas", "translate", "local_model", "model_keeper", "mock", "logs", "banner", "answer"],
-    ["keys", "stored", "upstreams", "usage"],
-    ["routing", "turns"],
-    ["exchange"],
+    ["database", "key_rows"],
+    [
+        "schemas",
+        "translate",
+        "local_model",
+        "model_keeper",
+        "mock",
+        "logs",
+        "banner",
+        "answer",
+        "heads",
+    ],
+    ["description"],
+    ["keys", "limits", "stored", "upstreams", "usage"],
+    ["recordings", "routing", "turns"],
+    ["exchange", "gauges"],
+    ["idempotency", "jobs"],
     ["services"],
-    ["endpoints", "gunicorn_worker", "server"],
+    ["doctor", "endpoints", "gunicorn_worker", "server"],
     ["cli"],
     ["__init__", "wsgi", "gunicorn_conf"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 GEVENT = {"aside", "database", "gunicorn_conf", "gunicorn_worker", "server", "upstreams/transport"}
-GEVENT |= {"watch"}
+GEVENT |= {"cli/worker", "watch"}
 
 
 def modules():

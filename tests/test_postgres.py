@@ -119,7 +119,7 @@ def test_no_refresh_passes_over_a_key_that_is_committed_late(database):
     other.refresh()
     revisions = database.read(lambda c: c.scalars(sa.select(keys.c.revision)).all())
     assert sorted(revisions) == list(range(1, 81))
-    assert len(other._known) == 80
+    assert len(other._known.secrets) == 80
 
 
 def test_database_without_its_tables_is_an_outage(url):

@@ -1,10 +1,11 @@
 import logging
 import os
+import types
 
 import gunicorn
 import pytest
 
-from gateway import server
+from gateway import draining, metric_files, server
 from tests.serving import write_config
 
 
@@ -13,7 +14,7 @@ def config(tmp_path, monkeypatch):
     """The path of a good configuration that the environment names."""
     path = write_config(tmp_path, "http://127.0.0.1:9/v1")
     monkeypatch.setenv("GATEWAY_CONFIG", str(path))
-    monkeypatch.setenv(server.METRICS, str(tmp_path))
+    monkeypatch.setenv(metric_files.FOLDER, str(tmp_path))
     monkeypatch.setattr(server, "_current", None)
     return path
 
@@ -77,3 +78,18 @@ def test_changed_file_takes_effect_at_the_next_reading(config):
 
 def test_settings_without_a_master_are_read_at_once(config):
     assert server.current().server.drain == 5
+
+
+def test_reload_does_not_wait_for_old_workers_and_ends_them_first():
+    old = [types.SimpleNamespace(age=age) for age in (1, 4)]
+    master = types.SimpleNamespace(worker_age=4, WORKERS=dict(enumerate(old)))
+    server.on_reload(master)
+    assert all(4 < worker.age < 5 for worker in old)  # above all before, below the next
+
+
+def test_start_takes_the_flag_of_a_drain_down(config, monkeypatch):
+    monkeypatch.setattr(server, "migrate", lambda: None)
+    flag = draining.Flag(server.reread())
+    flag.raise_up()
+    server.prepare()
+    assert not flag.path.exists()

@@ -180,6 +180,32 @@ def test_close_behind_pipelined_bytes_is_seen(watched, ends, how):
     assert isinstance(gone, Gone) and took < SOON
 
 
+@pytest.mark.parametrize("native", [False, True], ids=["greenlet", "thread"])
+def test_leave_ends_this_wait_and_every_later_one_from_anywhere(watched, native):
+    guard, after = watched(), []
+
+    def leave():
+        guard.leave()
+        after.append("went on")
+
+    other = gevent.get_hub().threadpool.spawn(leave) if native else gevent.spawn(leave)
+    with pytest.raises(Gone):
+        guard.sleep(10)
+    gevent.wait([other], 5)
+    with pytest.raises(Gone):
+        guard.sleep(10)
+    assert after == ["went on"]
+
+
+def test_leave_between_two_waits_ends_the_next_and_a_closed_watch_s_too(watched):
+    guard = watched()
+    guard.close()
+    guard.leave()
+    gevent.sleep(0)
+    with pytest.raises(Gone):
+        guard.sleep(10)
+
+
 def test_closed_watch_throws_nothing_more(watched, ends):
     served, client = ends
     guard = watched(served)
@@ -246,6 +272,7 @@ def test_thousand_watches_are_cheap_and_leave_nothing_behind(watched):
         gevent.killall(jobs)
         for guard in guards:
             guard.close()
+    gevent.sleep(2 * watch.TICK)  # it stops at its next look
     assert not watch._sweeper().timer.active
     del guard, guards, jobs
     gevent.sleep(0)
@@ -255,5 +282,57 @@ def test_thousand_watches_are_cheap_and_leave_nothing_behind(watched):
 
 def test_sweeper_begins_anew_after_it_had_nothing_to_do(watched):
     watched().close()
+    gevent.sleep(2 * watch.TICK)  # it stops at its next look
     assert not watch._sweeper().timer.active
     assert isinstance(waits(watched(), deadline=0)[0], Late)
+
+
+def test_limit_that_ends_in_the_look_that_would_end_it_is_left_alone(watched):
+    sweeper = watch._sweeper()
+
+    def waits():
+        with limit(0.05, KeyError("slow")):
+            other.__exit__(None, None, None)
+            gevent.sleep(5)
+
+    other = limit(0.05, KeyError("other"))
+    job = gevent.spawn(waits)
+    other.greenlet, other.sweeper, other.wake = None, sweeper, 0.0
+    sweeper.add(other)
+    with pytest.raises(KeyError, match="slow"):
+        job.get(timeout=2)
+    other.ring(time.monotonic())  # nobody to throw into: it must not try
+
+
+class Draining(Exception):
+    pass
+
+
+def test_drain_ends_the_wait_of_a_call_and_every_later_one(watched):
+    guard = Watch(drains=True)
+    gevent.spawn_later(0.05, watch.drain, Draining)
+    try:
+        assert isinstance(waits(guard)[0], Gone) and guard.drained is Draining
+        with pytest.raises(Gone):
+            guard.call(divmod, 7, 2)
+    finally:
+        guard.close()
+
+
+def test_drain_leaves_alone_what_has_an_end_of_its_own_and_who_had_left_before(watched):
+    own, left = watched(), Watch(drains=True)
+    try:
+        left.leave()
+        gevent.sleep(0)
+        watch.drain(Draining)
+        assert own.call(divmod, 7, 2) == (3, 1)
+        assert own.drained is None and left.drained is None
+    finally:
+        left.close()
+
+
+def test_drain_ends_a_bounded_block_with_its_own_error():
+    gevent.spawn_later(0.05, watch.drain, Draining)
+    with pytest.raises(Draining), limit(5, KeyError("slow")):
+        gevent.sleep(5)
+    assert watch._sweeper().watches == set()

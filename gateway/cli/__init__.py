@@ -12,11 +12,16 @@ import click
 COMMANDS = {
     "check": ("gateway.cli.check:check", "Validate the configuration."),
     "db": ("gateway.cli.db:db", "Look after the database."),
+    "doctor": ("gateway.cli.doctor:doctor", "Check the machine's set-up."),
+    "drain": ("gateway.cli.drain:drain", "Turn /readyz to 503 before a stop."),
     "explain": ("gateway.cli.explain:explain", "Say which upstreams a call would try."),
-    "keys": ("gateway.cli.keys:keys", "Create, list and revoke API keys."),
+    "jobs": ("gateway.cli.jobs:jobs", "List, show and cancel jobs."),
+    "keys": ("gateway.cli.keys:keys", "Create, change, list and revoke API keys."),
     "mock": ("gateway.cli.mock:mock", "Run a scripted upstream to rehearse failures with."),
     "models": ("gateway.cli.models:models", "List the models, their upstreams and their health."),
     "serve": ("gateway.cli.serve:serve", "Serve the API under gunicorn."),
+    "worker": ("gateway.cli.worker:worker", "Run jobs and nothing else."),
+    "usage": ("gateway.cli.usage:usage", "Show what was used, and what it cost."),
 }
 
 
@@ -70,9 +75,12 @@ def load_settings():
 def open_database():
     """Give the database of the settings, migrated; end the command with a sentence if it fails."""
     from gateway import database, engines, errors
+    from gateway.limits import stores
 
-    url = load_settings().server.database_url
+    settings = load_settings()
+    url = settings.server.database_url
     try:
+        stores.check(settings)
         database.upgrade(url)
         with contextlib.closing(database.Database(url)) as found:
             yield found

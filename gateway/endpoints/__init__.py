@@ -7,8 +7,10 @@ from gateway.endpoints import (
     access,
     admission,
     chat,
+    description,
     embeddings,
     health,
+    jobs,
     journal,
     metrics,
     models,
@@ -20,9 +22,9 @@ from gateway.endpoints.visit import current
 def register(app):
     """Put every endpoint, the guards before them and the error handler into the app."""
     v1 = Blueprint("v1", __name__, url_prefix="/v1")
-    for child in (chat, responses, embeddings, models):
+    for child in (chat, responses, embeddings, models, jobs):
         v1.register_blueprint(child.bp)
-    for blueprint in (v1, health.bp, metrics.bp):
+    for blueprint in (v1, health.bp, metrics.bp, description.bp):
         app.register_blueprint(blueprint)
     guard(app, app.extensions["gateway"])
     errors.register(app, seen=journal.failed)
@@ -37,6 +39,7 @@ def guard(app, services):
         visit.services = services
         journal.begin(visit)
         access.check(visit)
+        access.count(visit)
         admission.enter(visit)
 
     @app.after_request

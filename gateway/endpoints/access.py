@@ -4,15 +4,20 @@ import functools
 import re
 
 from gateway import errors
+from gateway.config.checks import ENDPOINTS
+from gateway.endpoints.admission import GUARDED
 
-PUBLIC = frozenset({"health.live", "health.ready", "metrics.show"})
+PUBLIC = frozenset(
+    {"health.live", "health.ready", "metrics.show", "description.openapi", "description.docs"}
+)
 BEARER = re.compile(r"bearer +([!-+\--~]+)", re.IGNORECASE)  # printable, no comma
 
 
 def check(visit):
     """Find the key of a request; decided by the endpoint that matched, never by its path alone.
 
-    Raises InvalidKey. What matched nothing and is not below /v1 is let through to its 404.
+    Raises InvalidKey or EndpointNotAllowed. What matched nothing and is not below /v1 is let
+    through to its 404.
     """
     endpoint, environ = visit.endpoint, visit.environ
     if endpoint in PUBLIC or (endpoint is None and not below_v1(visit.path)):
@@ -23,6 +28,33 @@ def check(visit):
     visit.line.key = visit.key.id
     if environ["PATH_INFO"].startswith("//"):  # the framework would merge the slashes
         raise errors.UnknownURL(f"Invalid URL ({visit.method} /{visit.path})")
+    if visit.key.endpoints is not None:
+        check_endpoint(visit.key, visit.line.endpoint)
+
+
+def check_endpoint(key, endpoint):
+    """Raise EndpointNotAllowed; lists of models and of one's own jobs are every key's."""
+    if endpoint in ENDPOINTS and endpoint not in key.endpoints:
+        raise errors.EndpointNotAllowed()
+
+
+def find(visit, model):
+    """Return the Route of a model that the key may use. Raises ModelNotFound.
+
+    What the key may not use is never looked up, so nothing tells whether there is such a model.
+    """
+    if not visit.key.may_use(model):
+        raise errors.ModelNotFound(model[:200])
+    return visit.services.catalogue.find(model)
+
+
+def count(visit):
+    """Count a request against its key's limits. Raises RateLimited."""
+    key = visit.key
+    if key is not None and key.limited:
+        visit.ticket = visit.services.limits.admitted(key)
+        if visit.endpoint in GUARDED:
+            visit.ticket.count()
 
 
 def token(environ):

@@ -2,7 +2,10 @@
 
 from flask import Blueprint, jsonify
 
+from gateway.gauges import AWAY
+from gateway.jobs.worker import NO_WORKER
 from gateway.keys import TRUSTED
+from gateway.metrics import tally
 from gateway.services import services
 
 bp = Blueprint("health", __name__)
@@ -16,9 +19,22 @@ def live():
 
 @bp.get("/readyz")
 def ready():
-    """Say whether to send traffic here, with a word per check."""
+    """Say whether to send traffic here, with a word per check; only what is known is looked at."""
     away = services.keys.away_for()
-    database = "ok" if away < 5 else "away"
-    if away < TRUSTED:  # known keys go on working until then
-        return jsonify(status="ok", database=database)
-    return jsonify(status="unavailable", database=database), 503
+    down = away >= TRUSTED  # known keys go on working until then
+    draining = services.draining.up
+    words = {
+        "status": "unavailable" if down or draining else "ok",
+        "database": "away" if away >= AWAY else "ok",
+        "redis": redis(),
+        "upstreams": "degraded" if services.states.degraded() else "ok",
+        "traffic": "draining" if draining else "ok",
+        "jobs": "off" if services.worker is NO_WORKER else "ok",
+    }
+    return jsonify(words), 503 if down or draining else 200
+
+
+def redis():
+    if not services.settings.server.redis_url:
+        return "unused"
+    return "away" if tally.limits_alone else "ok"

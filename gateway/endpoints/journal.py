@@ -34,6 +34,7 @@ def answer(visit, response):
     took = round((time.monotonic() - line.started) * 1000)
     response.headers["x-request-id"] = line.request_id
     response.headers["openai-processing-ms"] = str(took or 1)
+    visit.ticket.write(response.headers)
     if line.endpoint != "health":
         response.call_on_close(partial(write, visit.services.lines, line))
 
@@ -56,5 +57,5 @@ def failed(error):
 
 def write(lines, line):
     """Write the line and count the request."""
-    tally.requests[line.endpoint or "other", line.label or "other", line.status] += 1
+    tally.answered(line)
     lines.add("error" if line.status >= 500 else "info", line.fields(time.monotonic()))

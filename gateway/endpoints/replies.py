@@ -3,6 +3,9 @@
 import math
 from functools import partial
 
+from gateway.endpoints import background, idempotent, jobs
+from gateway.endpoints.passing import passed
+from gateway.endpoints.preferences import wants_job
 from gateway.endpoints.visit import Lean, current
 from gateway.exchange import StreamReply, routed
 from gateway.watch import Watch
@@ -19,14 +22,44 @@ def run(endpoint, payload):
     """Run a checked payload's exchange and answer with what it gives."""
     visit = current()
     client = visit.environ.get("gunicorn.socket")
-    exchange = visit.services.exchange(endpoint, payload, Watch(client), visit.line)
-    exchange.call.deadline = exchange.call.started + patience(visit.environ)
-    reply = exchange.run()
-    response = stream(reply) if isinstance(reply, StreamReply) else whole(reply)
+    if "HTTP_IDEMPOTENCY_KEY" in visit.environ:
+        response = idempotent.run(
+            visit, endpoint, payload, partial(answer, visit, endpoint, payload)
+        )
+    else:
+        line, seconds = visit.line, patience(visit.environ)
+        response = answer(visit, endpoint, payload, line, Watch(client, drains=True), seconds)
+    return unhurried(visit, response)
+
+
+def unhurried(visit, response):
+    """Let a client be slow, but not silent for longer than the write timeout."""
+    client = visit.environ.get("gunicorn.socket")
     if client is not None:
         client.settimeout(visit.services.settings.timeouts.write)
         response.call_on_close(partial(client.settimeout, None))
     return response
+
+
+def answer(visit, endpoint, payload, line, guard, patience=math.inf):
+    """Make a call that is waited for `patience` seconds, and return a response.
+
+    With an Idempotency-Key this runs in a greenlet of its own: `visit` is all there is of the
+    request, and `line` is not its log line but the call's.
+    """
+    if endpoint == "responses" and payload.get("background"):
+        guard.close()
+        return background.accept(visit, payload)
+    prefer = visit.environ.get("HTTP_PREFER")
+    if prefer is not None and wants_job(prefer):
+        guard.close()
+        return jobs.accept(visit, endpoint, payload)
+    exchange = visit.services.exchange(endpoint, payload, guard, line, visit.ticket, visit.size)
+    if "HTTP_TRACEPARENT" in visit.environ or "HTTP_OPENAI_BETA" in visit.environ:
+        exchange.call.passed = passed(visit.environ)
+    exchange.call.deadline = exchange.call.started + patience
+    reply = exchange.run()
+    return stream(reply) if isinstance(reply, StreamReply) else whole(reply)
 
 
 def patience(environ):

@@ -1,12 +1,11 @@
-"""POST /v1/responses, and what is stored of it: /v1/responses/{id} and what lies below."""
+"""POST /v1/responses, and what is kept of it: /v1/responses/{id} and what lies below."""
 
-import orjson
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 
-from gateway import errors, turns
-from gateway.endpoints import body, paging, replies
+from gateway import turns
+from gateway.endpoints import background, body, following, paging, replies
+from gateway.endpoints.jobs import written
 from gateway.endpoints.visit import current
-from gateway.schemas import wording
 from gateway.schemas.responses import CreateResponse
 from gateway.services import services
 
@@ -15,52 +14,40 @@ bp = Blueprint("responses", __name__)
 
 @bp.post("/responses")
 def create():
-    """Answer a response, whole or streamed."""
+    """Answer a response, whole or streamed, now or later."""
     payload = body.load(CreateResponse)
-    if payload.get("background"):
-        raise errors.UnsupportedParameter(
-            "Background responses are not supported by this gateway yet.", "background"
-        )
-    return replies.run("responses", payload)
+    if not payload.get("background"):
+        return replies.run("responses", payload)
+    background.check(payload)
+    accepted = replies.run("responses", payload)
+    return following.begin(current(), accepted) if payload.get("stream") else accepted
 
 
 @bp.get("/responses/<id>")
 def show(id):
-    """Show a stored response."""
-    if request.args.get("stream", "false") != "false":
-        raise errors.UnsupportedParameter(
-            "Only background responses can be streamed again.", "stream"
-        )
-    return written(found(services.stored.get, id))
+    """Show a response, or stream one that was made in the background."""
+    if following.wanted(request.args):
+        return following.resume(id, request.args)
+    return background.show(id)
 
 
 @bp.delete("/responses/<id>")
 def delete(id):
-    """Delete a stored response."""
-    found(services.stored.delete, id)
+    """Delete a response."""
+    background.delete(id)
     return written({"id": id, "object": "response", "deleted": True})
 
 
 @bp.get("/responses/<id>/input_items")
 def input_items(id):
-    """List what a stored response was made from, earlier turns included."""
-    return written(paging.page(turns.shown(found(services.stored.items, id)), request.args))
+    """List what a response was made from, earlier turns included."""
+    items = services.stored.items(current().key.id, id)
+    if items is None:
+        items = background.items(id)
+    return written(paging.page(turns.shown(items), request.args))
 
 
 @bp.post("/responses/<id>/cancel")
 def cancel(id):
-    """Refuse: what can be cancelled is only what runs in the background."""
-    found(services.stored.get, id)
-    raise errors.InvalidValue("Cannot cancel a synchronous response.")
-
-
-def found(look, id):
-    """Return what the stored responses have of the caller's. Raises ResponseNotFound."""
-    answer = look(current().key.id, id)
-    if answer is None or answer is False:
-        raise errors.ResponseNotFound(f"Response with id '{wording.shown(id)}' not found.")
-    return answer
-
-
-def written(value):
-    return Response(orjson.dumps(value), content_type="application/json")
+    """Cancel a response that runs in the background."""
+    return background.cancel(id)

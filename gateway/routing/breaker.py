@@ -33,6 +33,7 @@ class Breaker:
         self.until = None  # when it stops being open; None while closed
         self.limited = -math.inf  # until when a 429 keeps calls away
         self.probe = None  # when the probe that is out was sent
+        self.openings = 0  # since somebody has counted them
 
     def state(self, now):
         if self.until is None:
@@ -94,6 +95,7 @@ class Breaker:
         return self.until is not None and sent < self.opened
 
     def _open(self, now, until):
+        self.openings += self.state(now) != OPEN
         self.opened, self.until, self.probe = now, max(until, self.until or until), None
 
     def _note(self, now, ok):

@@ -27,12 +27,13 @@ class Route(NamedTuple):
 
 
 class Target(NamedTuple):
-    """One upstream of a model, and the name that it knows the model by."""
+    """One upstream of a model, the name that it knows the model by, and the model's price."""
 
     upstream: object
     model: str
     weight: float = 1
     priority: int = 0
+    price: object = None
 
 
 class Catalogue:
@@ -64,6 +65,7 @@ class Catalogue:
                 (t.model or asked).replace("*", rest) if model.wildcard else t.model,
                 t.weight,
                 t.priority,
+                model.price,
             )
             for t in model.targets
         )

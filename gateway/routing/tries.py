@@ -34,6 +34,7 @@ class Tries:
         self.breaker, self.probe = breaker, breaker.begin(now)
         self.desk.load[target.upstream.name] += 1
         self.call.upstream, self.call.upstream_model = target.upstream.name, target.model
+        self.call.price = target.price
         return target
 
     def end(self):

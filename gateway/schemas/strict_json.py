@@ -22,12 +22,9 @@ def parse(body: bytes) -> dict:
     if len(body) > MOST_PIECES:
         _refuse_many_pieces(body)
     try:
-        text = str(body, "utf-8").strip(" \t\n\r")
-        found, end = _DECODER.raw_decode(text)
+        found = _DECODER.decode(str(body, "utf-8"))
     except (ValueError, RecursionError) as exc:
         raise InvalidJSON() from exc
-    if end != len(text):
-        raise InvalidJSON()
     if type(found) is not dict:
         raise _refusal("it is not a JSON object")
     if body.count(b"{") + body.count(b"[") > DEEPEST:

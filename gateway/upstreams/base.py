@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gateway.tokens import Usage
 
+NO_HEADERS = {}
 PING = b""  # in a stream of blocks: nothing has come, but a keepalive is due
 
 
@@ -15,21 +16,27 @@ class Call:
     `asked` is the checked body, `payload` the same with the turns before it in place of
     `previous_response_id`, `model` the id asked for, `watch` guards every wait. `keep(response)` is
     called with a Response that has ended before its client hears of that; it stores it where
-    `store` says so, and sets its `store` to what has become of that. An upstream sets `stateful`
-    and `secrets` to its own while it is tried, and `relay` once it streams.
+    `store` says so, and sets its `store` to what has become of that. `response_id` is the id that
+    its Response gets where that is decided beforehand. An upstream sets `stateful` and `secrets` to
+    its own while it is tried, and `relay` once it streams.
     """
 
     def __init__(self, endpoint, payload, watch, clock=time.monotonic):
         self.endpoint, self.payload, self.watch, self.clock = endpoint, payload, watch, clock
         self.asked, self.store, self.keep = payload, False, unkept
         self.model = payload["model"]
+        self.response_id = None
         self.stream = payload.get("stream") is True
         self.started = self.spoke = clock()  # `spoke`: when the client was last sent something
         self.stateful, self.secrets, self.relay = False, (), None
         self.upstream = self.upstream_model = None  # names of the one that answers
+        self.passed = NO_HEADERS  # the client's headers that go on to upstreams
+        self.price = None  # what its model costs, where that is configured
         self.attempts = []  # "upstream:outcome", one a try
         self.upstream_seconds = 0.0
+        self.size = 0  # bytes of the body that the client has sent
         self.sent = 0  # bytes of the body that was sent to the upstream
+        self.said = None  # bytes of text in a whole answer that its upstream has not counted
         self.deadline = math.inf  # monotonic seconds after which the client no longer waits
 
 

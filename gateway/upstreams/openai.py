@@ -10,7 +10,7 @@ from requests import exceptions
 
 from gateway import errors, watch
 from gateway.upstreams import faults
-from gateway.upstreams.base import PING, Whole
+from gateway.upstreams.base import NO_HEADERS, PING, Whole
 from gateway.upstreams.dialects import spoken
 from gateway.upstreams.relay import LARGEST_ANSWER
 from gateway.upstreams.transport import Adapter
@@ -31,13 +31,15 @@ class OpenAI:
         self.max_in_flight = settings.max_in_flight
         self.base_url = settings.base_url
         self.headers = headers(settings)
+        self.given = {name.lower() for name in settings.headers}  # by the configuration, which wins
         self.session = session(settings)
 
     def whole(self, call, model):
         """Return the answer to a call that does not stream, as a Whole."""
         dialect = self.begin(call)
         deadline = call.clock() + self.timeouts.total
-        request = self.request("POST", dialect.PATH, dialect.body(call, model, call.stateful))
+        body = dialect.body(call, model, call.stateful)
+        request = self.request("POST", dialect.PATH, body, passed=call.passed)
         call.sent = len(request.body)
         reply = self.spend(call, self.send(request), deadline, "total")
         if reply.status_code != 200:
@@ -52,9 +54,8 @@ class OpenAI:
         dialect = self.begin(call)
         began = call.clock()
         relay = call.relay = dialect.Relay(call)
-        request = self.request(
-            "POST", dialect.PATH, dialect.body(call, model, call.stateful), "text/event-stream"
-        )
+        body = dialect.body(call, model, call.stateful)
+        request = self.request("POST", dialect.PATH, body, "text/event-stream", call.passed)
         call.sent = len(request.body)
         total = (began + self.timeouts.stream_total, "total")
         first = min((began + self.timeouts.first_token, "first_token"), total)
@@ -81,7 +82,9 @@ class OpenAI:
 
     def begin(self, call):
         """Return the dialect for a call; what is translated is never kept by the upstream."""
-        call.stateful = self.stateful and call.endpoint in self.endpoints
+        native = call.endpoint in self.endpoints
+        # A response whose id was given out before it was made cannot have the upstream's.
+        call.stateful = self.stateful and native and call.response_id is None
         call.secrets = self.secrets
         return spoken(self, call.endpoint)
 
@@ -143,12 +146,15 @@ class OpenAI:
     def send(self, request, stream=False):
         return functools.partial(self.session.send, request, stream=stream)
 
-    def request(self, method, path, payload, accept="application/json"):
+    def request(self, method, path, payload, accept="application/json", passed=NO_HEADERS):
         # Prepared by hand: requests' own preparing costs three times the whole hop.
         request = requests.PreparedRequest()
         request.method, request.url = method, self.base_url + path
         request.hooks = {"response": []}
         request.headers = {**self.headers, "Accept": accept}
+        for name, value in passed.items():
+            if name.lower() not in self.given:
+                request.headers[name] = value
         if payload is not None:
             request.body = orjson.dumps(payload)
             request.headers["Content-Length"] = str(len(request.body))

@@ -9,7 +9,7 @@ import re
 
 import orjson
 
-from gateway import errors, sse
+from gateway import errors, sse, tokens
 from gateway.upstreams import faults
 
 LARGEST_ANSWER = 16 * 1024 * 1024  # of a whole answer, or a refusal, to a streamed call
@@ -74,6 +74,14 @@ def load(data):
     if not isinstance(found, dict):
         raise errors.UpstreamBadResponse()
     return found
+
+
+def counted(call, found):
+    """Return the Usage of a whole answer; where it has none, note how much there is to estimate."""
+    usage = tokens.read(found.get("usage"))
+    if usage is None:
+        call.said = tokens.said(found)
+    return usage
 
 
 def dump(value):

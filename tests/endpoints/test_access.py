@@ -16,7 +16,7 @@ GUIDE = {
         "code": "invalid_api_key",
     }
 }
-PUBLIC = {"/healthz", "/readyz", "/metrics"}
+PUBLIC = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 
 
 def test_every_rule_but_the_short_list_asks_for_a_key(app, stranger):

@@ -356,7 +356,9 @@ def test_drain_ends_every_wait(client, services, waiting):
     assert get(client, id, "?wait=60").json["status"] == "queued"
 
 
-@pytest.mark.parametrize("given", ["", "x", "-1", "1e", "nan", "inf", "٣", "1.", " 1", "0x1", "1e3"])
+@pytest.mark.parametrize(
+    "given", ["", "x", "-1", "1e", "nan", "inf", "٣", "1.", " 1", "0x1", "1e3"]
+)
 def test_wait_that_is_no_number_is_refused(client, given):
     id = accepted(client).json["id"]
     answer = client.get(f"/v1/jobs/{id}", query_string={"wait": given})

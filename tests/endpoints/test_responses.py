@@ -83,10 +83,6 @@ def test_response_that_is_not_held_is_not_found(client):
         refused(ask(client, **{name: "resp_x"}), 404, "response_not_found", name)
 
 
-def test_background_is_refused_while_there_are_no_jobs(client):
-    refused(ask(client, background=True), 400, "unsupported_parameter", "background")
-
-
 def test_model_without_responses_says_so(client):
     error = refused(ask(client, model="embed-only"), 400, "endpoint_not_supported", "model")
     assert error["message"] == "The model `embed-only` does not support /v1/responses."

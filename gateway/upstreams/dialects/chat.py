@@ -4,9 +4,11 @@ import orjson
 
 from gateway import errors, sse, tokens
 from gateway.translate import result
-from gateway.upstreams import faults, relay
+from gateway.upstreams import faults, patterns, relay
+from gateway.upstreams.patterns import NO_PATTERN
 
 PATH = "/chat/completions"
+PATIENCE = 8  # chunks in a row without a common form after which none is looked for
 
 
 def body(call, model, stateful):
@@ -25,7 +27,7 @@ def asked(payload, stream):
 def whole(call, data, stateful):
     """Return a whole answer for the client, and its Usage."""
     found = answered(data)
-    return relay.rename(data, found, call.model), tokens.read(found.get("usage"))
+    return relay.rename(data, found, call.model), relay.counted(call, found)
 
 
 def answered(data):
@@ -52,20 +54,40 @@ class Relay(relay.Relay):
     def __init__(self, call):
         super().__init__(call)
         self.finished = False
+        self.pattern, self.plain, self.misses = NO_PATTERN, None, 0
         options = call.payload.get("stream_options") or {}
         self.want_usage = bool(options.get("include_usage"))
+
+    def take(self, data):
+        if not self.decoder.alone(data):
+            return super().take(data)
+        out = self.pattern.apply(data)
+        if out is None:
+            return self.learn(data)
+        self.events += 1
+        self.misses = 0
+        return out
+
+    def learn(self, data):
+        """Take one event that is new in its form, which those to come may have too."""
+        self.plain = False
+        out = super().take(data)
+        self.misses += 1
+        if self.plain and self.misses < PATIENCE:
+            self.pattern = patterns.of(data, out)
+        return out
 
     def event(self, event):
         data = event.data
         if data.startswith(b"[DONE]"):
             return self.finish()
         chunk = streamed(self.call, data)
-        choices = chunk["choices"]
+        choices, self.plain = chunk["choices"], True
         for choice in choices:
             if isinstance(choice, dict) and choice.get("finish_reason"):
-                self.finished = True
+                self.finished, self.plain = True, False
         if chunk.get("usage"):
-            self.usage = tokens.read(chunk["usage"]) or self.usage
+            self.usage, self.plain = tokens.read(chunk["usage"]) or self.usage, False
             if not choices and not self.want_usage:
                 return b""
         return sse.encode(relay.rename(data, chunk, self.call.model))
@@ -81,14 +103,15 @@ class Relay(relay.Relay):
 
     def whole(self, body):
         """Return a whole answer as one chunk, and one of usage if the client asked for it."""
-        head = {**result.as_chunk(streamed(self.call, body)), "model": self.call.model}
+        found = streamed(self.call, body)
+        head = {**result.as_chunk(found), "model": self.call.model}
         usage = head.pop("usage", None)
         extra = {"usage": None} if self.want_usage else {}
         out = [{**head, **extra}]
         if self.want_usage and usage:
             out.append({**head, "choices": [], "usage": usage})
         written = [sse.encode(relay.dump(chunk)) for chunk in out]
-        self.events, self.done, self.usage = 1, True, tokens.read(usage)
+        self.events, self.done, self.usage = 1, True, relay.counted(self.call, found)
         return b"".join(written) + sse.DONE
 
     def fail(self, error):

@@ -1,6 +1,6 @@
 """Embeddings as an upstream speaks them; there is nothing to stream."""
 
-from gateway import errors, tokens
+from gateway import errors
 from gateway.upstreams import relay
 
 PATH = "/embeddings"
@@ -17,4 +17,4 @@ def whole(call, data, stateful):
     found = relay.load(data)
     if found.get("error") or not isinstance(found.get("data"), list):
         raise errors.UpstreamBadResponse()
-    return relay.rename(data, found, call.model), tokens.read(found.get("usage"))
+    return relay.rename(data, found, call.model), relay.counted(call, found)

@@ -6,7 +6,7 @@ What it is translated to and from is in `translate/`; history is always the gate
 import secrets
 import time
 
-from gateway import errors, tokens
+from gateway import errors
 from gateway.translate import request, result
 from gateway.translate.chunks import Speech
 from gateway.upstreams import relay
@@ -29,7 +29,7 @@ def whole(call, data, stateful):
         raise errors.UpstreamBadResponse()
     ended = end(responses.skeleton(call), result.from_chat(found))
     call.keep(ended)
-    return relay.dump(ended), tokens.read(found.get("usage"))
+    return relay.dump(ended), relay.counted(call, found)
 
 
 def end(base, found):
@@ -85,6 +85,7 @@ class Relay(responses.Lifecycle):
         if not found["choices"]:
             raise errors.UpstreamBadResponse()
         told = self.heard(result.as_chunk(found))
+        self.usage = relay.counted(self.call, found)
         self.events = 1
         return self.told(told) + self.finish()
 

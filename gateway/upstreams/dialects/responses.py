@@ -24,6 +24,7 @@ CLOSING = ("response.completed", "response.incomplete", "response.failed")
 def body(call, model, stateful):
     """Return the payload for an upstream; history is ours unless the upstream keeps it."""
     payload = {**call.payload, "model": model}
+    payload.pop("background", None)  # what runs in the background is the gateway's own call
     if not stateful:
         remembered(payload)
         for name in HISTORY:
@@ -51,12 +52,13 @@ def whole(call, data, stateful):
     filled["output"] = Items().output(found["output"])
     if not stateful:
         call.keep(filled)
-    return relay.dump(filled), tokens.read(found.get("usage"))
+    return relay.dump(filled), relay.counted(call, found)
 
 
 def skeleton(call):
     """Return the response as it begins; it echoes what was asked, not what the upstream is told."""
-    return {**response.skeleton({**call.asked, "model": call.model}), "store": call.store}
+    found = response.skeleton({**call.asked, "model": call.model}, call.response_id)
+    return {**found, "store": call.store}
 
 
 class Lifecycle(relay.Relay):
@@ -179,4 +181,5 @@ class Relay(Lifecycle):
         self.filled(ended, "in_progress")
         events = list(unfold(ended["response"]["output"]))
         out = [self.opened(), *[self.put(name, event) for name, event in events]]
+        relay.counted(self.call, found)
         return b"".join(out) + self.close(kind, ended)

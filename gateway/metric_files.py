@@ -1,0 +1,120 @@
+"""The files by which processes share their metrics: read as one, and kept from growing in number.
+
+prometheus_client has each process add to files of its own and leaves those of the dead, which
+would be thousands after a week of recycled workers. Here they are folded into one of each kind.
+It is imported before the variable is set that prometheus_client looks for, hence the imports below.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import shutil
+import tempfile
+
+log = logging.getLogger("gateway")
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+MADE = "gateway-metrics-"
+NAME = re.compile(r"(?P<kind>[a-z_]+)_(?P<pid>\d+|dead)\.db")
+
+
+def prepare(environ):
+    """See that there is a folder; return it if it was made here, None if it was given."""
+    if environ.get(FOLDER):
+        return None
+    parent = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or tempfile.gettempdir()
+    forget(parent)
+    made = environ[FOLDER] = tempfile.mkdtemp(prefix=f"{MADE}{os.getpid()}-", dir=parent)
+    return made
+
+
+def forget(parent):
+    """Remove the folders of masters that were killed before they could do so themselves."""
+    for entry in os.scandir(parent):
+        pid = entry.name.removeprefix(MADE).partition("-")[0]
+        if entry.name.startswith(MADE) and pid.isdigit() and not alive(int(pid)):
+            with contextlib.suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_uid == os.geteuid():
+                    shutil.rmtree(entry.path)
+
+
+def clear(folder):
+    """Take away what no living process writes to: a new start counts from 0."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    with locked(folder, fcntl.LOCK_EX):
+        for path, _, pid in files(folder):
+            if pid == "dead" or not alive(int(pid)):
+                remove(path)
+
+
+def bury(folder, pid):
+    """Fold the files of a process that has died, and of any other dead one, into the dead's."""
+    with locked(folder, fcntl.LOCK_EX):
+        for path, kind, found in files(folder):
+            if found != "dead" and (int(found) == pid or not alive(int(found))):
+                try:
+                    fold(path, kind, os.path.join(folder, f"{kind}_dead.db"))
+                except Exception as exc:
+                    log.error("metrics of a dead process are lost", exc_info=exc)
+                remove(path)
+
+
+def fold(path, kind, into):
+    """Add counts up; of two values of a gauge the newer one stays, and what only lives goes."""
+    from prometheus_client.mmap_dict import MmapedDict
+
+    if kind.startswith("gauge_live"):
+        return
+    with contextlib.closing(MmapedDict(into)) as dead:
+        for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(path):
+            before, at = dead.read_value(key)
+            if not kind.startswith("gauge"):
+                dead.write_value(key, before + value, 0.0)
+            elif timestamp >= at:
+                dead.write_value(key, value, timestamp)
+
+
+def text(folder):
+    """Return the Prometheus text of all the files."""
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = CollectorRegistry()
+    with locked(folder, fcntl.LOCK_SH):  # what is being folded would be seen twice, or not at all
+        MultiProcessCollector(registry, folder)
+        return generate_latest(registry)
+
+
+def files(folder):
+    """Return (path, kind, process id or "dead") of each file."""
+    found = [(entry.path, NAME.fullmatch(entry.name)) for entry in os.scandir(folder)]
+    return [(path, name["kind"], name["pid"]) for path, name in found if name]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another account's
+    return True
+
+
+def remove(path):
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+@contextlib.contextmanager
+def locked(folder, how):
+    """Lock the folder itself against others who read or fold; the lock ends with its process."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # gevent closes only at its loop's next turn
+        os.close(descriptor)
