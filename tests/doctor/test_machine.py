@@ -68,17 +68,17 @@ def test_descriptors_are_two_a_call_and_some_more(settings, monkeypatch, hard, l
 
 
 @pytest.mark.parametrize(
-    ("now", "answer", "expected"),
+    ("clock", "answer", "expected"),
     [
-        (time.time(), None, [OK]),
-        (time.time(), (0, "yes\n"), [OK]),
-        (time.time(), (0, "no\n"), [OK, WARNING]),
-        (0, None, [PROBLEM]),
+        (time.time, None, [OK]),
+        (time.time, (0, "yes\n"), [OK]),
+        (time.time, (0, "no\n"), [OK, WARNING]),
+        (lambda: 0, None, [PROBLEM]),
     ],
 )
-def test_clock_that_is_wrong_or_loose_is_told(told, now, answer, expected):
+def test_clock_that_is_wrong_or_loose_is_told(told, clock, answer, expected):
     told(answer)
-    assert levels(machine.clock(lambda: now)) == expected
+    assert levels(machine.clock(clock)) == expected
 
 
 @pytest.mark.parametrize(
