@@ -142,12 +142,17 @@ def test_reloads_keep_the_counts_and_leave_one_folder_with_the_files_of_two_work
 
 def test_recycled_workers_lose_no_count_and_leave_no_files(own, tmp_path):
     gateway = own(GUNICORN_CMD_ARGS="--max-requests 15 --max-requests-jitter 5")
-    pids = set()
-    for _ in range(10):
+    pids, calls = set(), 0
+
+    def recycled():
+        nonlocal calls
         assert set(asked(gateway, 20)) == {200}
-        pids |= set(gateway.worker_pids())
-    wait_until(lambda: requests(gateway, model="gpt-test", status="200") == 200)
-    assert len(pids) > 3
+        calls += 20
+        pids.update(gateway.worker_pids())
+        return len(pids) > 3
+
+    wait_until(recycled)
+    wait_until(lambda: requests(gateway, model="gpt-test", status="200") == calls)
     wait_until(lambda: len({name.rpartition("_")[2] for name in files(tmp_path)[1]}) <= 4)
 
 
