@@ -5,7 +5,7 @@ def create_app(settings=None):
     """Return the WSGI application; settings come from the environment if left out."""
     # Imported here: gunicorn's master reads this package before it patches, and needs none of it.
     from gateway import config, endpoints
-    from gateway.endpoints.visit import App
+    from gateway.endpoints.app import App
     from gateway.services import Services
 
     app = App(__name__, static_folder=None)

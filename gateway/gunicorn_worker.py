@@ -5,17 +5,16 @@ line for an access log that nobody reads; all of it is on the path of every requ
 """
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
-import select
 import socket
 import time
 from functools import partial
 
 import gevent
 from gevent.pool import Pool
-from gevent.server import StreamServer
 from gunicorn.http import errors as http
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import WSGIErrorsWrapper
@@ -25,6 +24,7 @@ from gunicorn.workers import ggevent
 from gateway import errors, logs, watch
 from gateway.answer import Answer, environment, unread
 from gateway.heads import Request
+from gateway.listener import Listener, Named, Waiting, make_room
 
 log = logging.getLogger("gateway")
 
@@ -35,78 +35,8 @@ LATER = 0.1
 QUIET = 2  # seconds that an idle connection has for one more request once this worker is to end
 MARGIN = 2  # seconds before the master kills at which the calls that still run are told
 LAST = 1.2  # seconds that they have for their last words
+LEFT = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)  # what a client's leaving looks like
 SPARE = 0.5  # seconds that jobs, which have more to write down, are told sooner
-
-
-class Listener(StreamServer):
-    """Takes one new connection a turn: of a thousand at once the first are answered first."""
-
-    max_accept = 1
-
-    def close(self):
-        """Take who has connected already, then stop listening: nobody is reset."""
-        if not self.closed:
-            with contextlib.suppress(OSError):
-                self.take_pending()
-        super().close()
-
-    def take_pending(self):
-        while not self.full():
-            found = self.do_read()
-            if found is None:
-                return
-            self.do_handle(*found)
-
-    @property
-    def busy(self):
-        return self.pool.free_count() < self.pool.size
-
-
-class Named:
-    """A listener's own address, which is still asked for once the listener is closed."""
-
-    def __init__(self, sock):
-        self.name = sock.getsockname()
-
-    def getsockname(self):
-        return self.name
-
-
-class Waiting(watch.limit):
-    """Bounds the wait for a request, and is in `idle` meanwhile."""
-
-    __slots__ = ("idle",)
-
-    def __init__(self, idle, seconds):
-        super().__init__(seconds, None)
-        self.idle = idle
-
-    def __enter__(self):
-        super().__enter__()
-        self.idle.add(self)
-
-    def __exit__(self, kind, exc, traceback):
-        self.end()
-        self.idle.discard(self)
-        return kind is watch.Late  # no request has come, which the caller sees
-
-    def ring(self, now):
-        """End the wait, unless there is something to read, which ends it as well."""
-        if not readable(self.greenlet.client):
-            super().ring(now)
-
-    def hurry(self, seconds):
-        """Wait for no more than some seconds from now on."""
-        self.wake = min(self.wake, time.monotonic() + seconds)
-
-    def drain(self, error):
-        self.hurry(0)
-
-
-def readable(sock):
-    found = watch.poll()
-    found.register(sock.fileno(), select.POLLIN)
-    return bool(found.poll(0))
 
 
 RequestParser.mesg_class = Request
@@ -130,6 +60,10 @@ class GatewayWorker(ggevent.GeventWorker):
         # gunicorn looks a setting up by two calls, a dozen times a request; they are fixed by now.
         settings = self.cfg.settings.items()
         self.cfg.__dict__.update({name: setting.get() for name, setting in settings})
+        # gunicorn's own loop does the same, and asks each time for what is hardly ever wanted.
+        http2 = self.cfg.is_ssl or self.cfg.http2_cleartext != "off"
+        self.special = http2 or self.cfg.protocol != "http" or not self.cfg.keepalive
+        make_room(2 * self.cfg.worker_connections)
         super().init_process()
 
     def run(self):
@@ -186,8 +120,29 @@ class GatewayWorker(ggevent.GeventWorker):
         return Waiting(self.idle, self.patience)
 
     def handle(self, listener, client, addr):
+        """Answer the requests of one connection, one after the other."""
         gevent.getcurrent().client = client
-        super().handle(listener, client, addr)
+        if self.special:
+            return super().handle(listener, client, addr)
+        request, name = None, listener.getsockname()
+        try:
+            parser = RequestParser(self.cfg, client, addr)
+            while True:
+                request = None
+                with self.timeout_ctx():
+                    request = next(parser)
+                if request is None:
+                    return
+                self.handle_request(name, request, client, addr)
+        except (StopIteration, http.NoMoreData):
+            return
+        except OSError as exc:
+            if exc.errno not in LEFT:
+                self.log.exception("Socket error processing request.")
+        except BaseException as exc:
+            self.handle_error(request, client, addr, exc)
+        finally:
+            client.close()
 
     def handle_request(self, listener_name, req, sock, addr):
         """Answer one request. Raises StopIteration when the connection is to be closed."""

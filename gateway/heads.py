@@ -18,8 +18,40 @@ MOST, LONGEST = 50, 4096  # lines and bytes of a head; above them its limits are
 FINE = bytes({9, *range(0x20, 0x7F), *range(0x80, 0x100)})  # what a value may hold
 
 
+# First lines that gunicorn has taken, with what it has found in them; most requests begin alike.
+_lines = {}
+MOST_LINES, LONGEST_LINE = 200, 200
+
+
 class Request(message.Request):
     """A request as gunicorn parses it, its strictness included."""
+
+    def parse(self, unreader):
+        data = unreader.read()
+        if not data:
+            raise StopIteration
+        line, end = data.find(b"\r\n"), data.find(b"\r\n\r\n")
+        known = _lines.get(data[:line]) if 0 < line < end and self.plain() else None
+        if known is not None:
+            found = usual(data[line + 2 : end])
+            if found is not None:
+                self.method, self.uri, self.path, self.query, self.version = known
+                self.fragment, self.headers = "", found
+                return data[end + 4 :]
+        unreader.unread(data)
+        return super().parse(unreader)
+
+    def plain(self):
+        """Say whether the first bytes of a connection are the request's own."""
+        return self.req_number > 1 or self.cfg.proxy_protocol == "off"
+
+    def parse_request_line(self, line):
+        super().parse_request_line(line)
+        if len(line) <= LONGEST_LINE and not self.fragment:
+            if len(_lines) >= MOST_LINES:
+                _lines.clear()
+            found = self.method, self.uri, self.path, self.query, self.version
+            _lines[bytes(line)] = found
 
     def parse_headers(self, data, from_trailer=False):
         found = None if from_trailer else usual(data)

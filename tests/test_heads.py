@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 from gunicorn.config import Config
 from gunicorn.http import message
@@ -42,7 +44,9 @@ def judged(kind, settings, data):
         found = kind(settings, IterUnreader([data]), PEER)
     except ParseException as exc:
         return type(exc)
-    return found.headers, found.scheme, found._expected_100_continue, type(found.body.reader)
+    line = found.method, found.uri, found.path, found.query, found.fragment, found.version
+    rest = found.body.read(), found.unreader.take_buffered()
+    return line, found.headers, found.scheme, found._expected_100_continue, *rest
 
 
 @given(lines=LINES)
@@ -63,6 +67,66 @@ def test_a_head_is_judged_as_gunicorn_judges_it(settings, lines):
     data = f"POST /v1 HTTP/1.1\r\n{head}\r\n".encode("latin-1")
     ours, theirs = (judged(kind, settings, data) for kind in (heads.Request, message.Request))
     assert ours == theirs
+
+
+TARGET = st.sampled_from(
+    [
+        "/v1",
+        "/v1?a=b",
+        "/v1#c",
+        "//v1",
+        "*",
+        "",
+        "/%2e",
+        "http://a/v1",
+        "a:1",
+        "/\x80",
+        "/a b",
+        "/?",
+    ]
+)
+
+
+@given(
+    before=st.sampled_from(["", "\r\n", "\r\n\r\n", "\n", "\r"]),
+    method=st.sampled_from(["GET", "POST", "OPTIONS", "CONNECT", "get", "", "P\tT"]),
+    target=TARGET,
+    version=st.sampled_from(["HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/1.1 ", "", "http/1.1"]),
+    lines=st.sampled_from(["", "Host: a\r\n", "Content-Length: 2\r\n", "Host: a\n"]),
+    rest=st.sampled_from(["", "{}", "{}GET /v1 HTTP/1.1\r\n\r\n", "\r\n\r\n"]),
+)
+def test_a_first_line_that_is_known_is_judged_as_it_was_at_first(
+    settings, before, method, target, version, lines, rest
+):
+    data = f"{before}{method} {target} {version}\r\n{lines}\r\n{rest}".encode("latin-1")
+    theirs = judged(message.Request, settings, data)
+    assert [judged(heads.Request, settings, data) for _ in range(2)] == [theirs, theirs]
+
+
+def test_a_first_line_is_parsed_once(settings, monkeypatch):
+    data = b"GET /once HTTP/1.1\r\nHost: a\r\n\r\n"
+    first = judged(heads.Request, settings, data)
+    monkeypatch.setattr(message.Request, "parse_request_line", None)
+    assert judged(heads.Request, settings, data) == first
+
+
+def test_what_clients_make_up_is_not_kept_for_ever(settings):
+    for number in range(3 * heads.MOST_LINES):
+        judged(heads.Request, settings, b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+    judged(heads.Request, settings, b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * 1000))
+    assert 0 < len(heads._lines) <= heads.MOST_LINES
+    assert max(map(len, heads._lines)) <= heads.LONGEST_LINE
+
+
+def test_a_proxy_s_words_before_the_first_request_are_gunicorns_to_read(settings):
+    data = b"GET /v1 HTTP/1.1\r\nHost: a\r\n\r\n"
+    judged(heads.Request, settings, data)
+    settings = copy.deepcopy(settings)
+    settings.set("proxy_protocol", "v1")
+    told = heads.Request(
+        settings, IterUnreader([b"PROXY TCP4 1.2.3.4 5.6.7.8 9 10\r\n" + data]), PEER
+    )
+    assert told.proxy_protocol_info["client_addr"] == "1.2.3.4" and told.path == "/v1"
 
 
 def test_limits_are_gunicorns_to_check(settings):

@@ -7,7 +7,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "gateway"
 
 LAYERS = [
     ["aside", "errors", "key", "metric_files", "periods"],
-    ["config", "draining", "metrics", "gate", "sse", "tokens", "prices", "watch"],
+    ["config", "draining", "metrics", "gate", "sse", "tokens", "prices", "watch", "workers"],
     ["tables", "engines"],
     ["migrations"],
     ["database", "key_rows"],
@@ -21,6 +21,7 @@ LAYERS = [
         "banner",
         "answer",
         "heads",
+        "listener",
     ],
     ["description"],
     ["keys", "limits", "stored", "upstreams", "usage"],
@@ -34,7 +35,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 GEVENT = {"aside", "database", "gunicorn_conf", "gunicorn_worker", "server", "upstreams/transport"}
-GEVENT |= {"cli/worker", "watch"}
+GEVENT |= {"cli/worker", "listener", "watch"}
 
 
 def modules():

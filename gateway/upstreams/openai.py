@@ -60,6 +60,7 @@ class OpenAI:
         total = (began + self.timeouts.stream_total, "total")
         first = min((began + self.timeouts.first_token, "first_token"), total)
         wire = self.spend(call, self.send(request, stream=True), *first).raw
+        del body, request  # the wire has what is to be sent, and as long as it may be sent again
         try:
             yield from self.read(call, wire, relay, first, total)
         finally:

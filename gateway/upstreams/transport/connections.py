@@ -102,8 +102,8 @@ class Pool:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # Who is near has answered by the second call, which needs no turn of the loop then.
-            sock._sock.connect_ex(address)
-            sock.connect(address)
+            if sock._sock.connect_ex(address) and sock._sock.connect_ex(address):
+                sock.connect(address)
             return self.route.secure(sock)
         except BaseException:
             sock.close()

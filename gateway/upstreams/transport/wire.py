@@ -55,6 +55,7 @@ class Wire:
                 self.fill()
             except Stale:
                 self.close()
+        self.request, self.unsent = b"", b""  # a stream may last for hours
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding != "identity" and self.inflate is None:
             self.inflate = Inflate(coding)
