@@ -23,6 +23,32 @@ _lines = {}
 MOST_LINES, LONGEST_LINE = 200, 200
 
 
+class Whole:
+    """A body that has come along with its head; its own reader, as far as gunicorn looks at one."""
+
+    __slots__ = ("data",)
+    failed = False
+
+    def __init__(self, data):
+        self.data = data
+
+    @property
+    def reader(self):
+        return self
+
+    @property
+    def length(self):
+        return len(self.data)
+
+    def read(self, size=None):
+        """Return so many bytes, or all; never waits."""
+        data = self.data
+        if size is None or size < 0:
+            size = len(data)
+        self.data = data[size:]
+        return data[:size]
+
+
 class Request(message.Request):
     """A request as gunicorn parses it, its strictness included."""
 
@@ -37,9 +63,21 @@ class Request(message.Request):
             if found is not None:
                 self.method, self.uri, self.path, self.query, self.version = known
                 self.fragment, self.headers = "", found
-                return data[end + 4 :]
+                return self.rest(data[end + 4 :])
         unreader.unread(data)
         return super().parse(unreader)
+
+    def rest(self, data):
+        """Take what has come behind the head as the body, if it is all of it; else return it."""
+        length = next((value for name, value in self.headers if name == "CONTENT-LENGTH"), "0")
+        if length.isascii() and length.isdigit() and int(length) == len(data):
+            self.body = Whole(data)
+            return b""
+        return data
+
+    def set_body_reader(self):
+        if self.body is None:
+            super().set_body_reader()
 
     def plain(self):
         """Say whether the first bytes of a connection are the request's own."""

@@ -8,7 +8,7 @@ from gunicorn.http.unreader import IterUnreader
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway import heads, server
+from gateway import answer, heads, server
 
 PEER = ("127.0.0.1", 1)
 SPELLED = st.sampled_from([*heads.NAMES, "Expect", "X_Y", "X-Forwarded-Proto", "hOST", "Te", ""])
@@ -92,7 +92,8 @@ TARGET = st.sampled_from(
     method=st.sampled_from(["GET", "POST", "OPTIONS", "CONNECT", "get", "", "P\tT"]),
     target=TARGET,
     version=st.sampled_from(["HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/1.1 ", "", "http/1.1"]),
-    lines=st.sampled_from(["", "Host: a\r\n", "Content-Length: 2\r\n", "Host: a\n"]),
+    lines=st.sampled_from(["", "Host: a\r\n", "Host: a\n"])
+    | st.sampled_from("0 1 2 3 02 +2 2,2 \xb2 -1 2_".split()).map("Content-Length: {}\r\n".format),
     rest=st.sampled_from(["", "{}", "{}GET /v1 HTTP/1.1\r\n\r\n", "\r\n\r\n"]),
 )
 def test_a_first_line_that_is_known_is_judged_as_it_was_at_first(
@@ -101,6 +102,16 @@ def test_a_first_line_that_is_known_is_judged_as_it_was_at_first(
     data = f"{before}{method} {target} {version}\r\n{lines}\r\n{rest}".encode("latin-1")
     theirs = judged(message.Request, settings, data)
     assert [judged(heads.Request, settings, data) for _ in range(2)] == [theirs, theirs]
+
+
+def test_a_body_that_has_come_with_its_head_is_read_in_pieces_too(settings):
+    data = b"POST /v1 HTTP/1.1\r\nContent-Length: 4\r\n\r\nabcd"
+    for _ in range(2):
+        body = heads.Request(settings, IterUnreader([data]), PEER).body
+        assert answer.unread(body)
+        assert [body.read(3), body.read(0), body.read(3), body.read(3)] == [b"abc", b"", b"d", b""]
+        assert not answer.unread(body)
+    assert isinstance(body, heads.Whole)
 
 
 def test_a_first_line_is_parsed_once(settings, monkeypatch):

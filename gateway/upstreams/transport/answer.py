@@ -28,7 +28,7 @@ class Answer:
         self.status = self.quiet = 0
         self.headers, self.pairs, self.pieces = {}, [], []
         self.on_body = self.pieces.append
-        self.parser = HttpResponseParser(self)
+        self.parser = HttpResponseParser(self)  # it knows us too, so it is let go at the end
         self.head = self.done = self.dirty = self.got = self.keep = False
         self.fault = None  # what was found to be wrong
 
@@ -59,6 +59,7 @@ class Answer:
     def on_message_complete(self):
         if self.head:
             self.done, self.keep = True, self.parser.should_keep_alive()
+            self.parser = None
 
     def feed(self, data):
         """Take what one recv gave. Raises InvalidHeader for what is not HTTP.
@@ -66,6 +67,9 @@ class Answer:
         A fault behind some of the body waits in `fault`, since what is good comes first.
         """
         self.got = True
+        if self.parser is None:  # nothing behind the answer was asked for
+            self.dirty = True
+            return
         self.quiet += len(data)
         try:
             self.parser.feed_data(data)
@@ -95,7 +99,7 @@ class Answer:
             raise Reset("closed without an answer")
         if not self.done and not {"content-length", "transfer-encoding"}.isdisjoint(self.headers):
             raise exceptions.ChunkedEncodingError("body cut short")
-        self.done = True
+        self.done, self.parser = True, None
 
     def take(self):
         """Return what has come of the body, as it came."""

@@ -42,6 +42,15 @@ class Connection:
             gevent.sleep(0)  # an upstream that is never silent must not keep others from theirs
         return self.sock.recv(size)
 
+    def send(self, data):
+        """Send some of the data, waiting where none of it can be sent; return how much."""
+        if self.readable is not None:
+            try:
+                return self.sock._sock.send(data)
+            except BlockingIOError:
+                pass
+        return self.sock.send(data)
+
     def close(self):
         if self.readable is not None:
             self.readable.close()

@@ -64,7 +64,7 @@ class Wire:
         """Write what is left of the request."""
         while self.unsent:
             try:
-                self.unsent = self.unsent[self.connection.sock.send(self.unsent) :]
+                self.unsent = self.unsent[self.connection.send(self.unsent) :]
             except OSError:
                 # An upstream may refuse a body before it has read it: its answer, or the reason
                 # why there is none, is found by reading.
