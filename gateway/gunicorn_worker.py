@@ -21,7 +21,7 @@ from gunicorn.http.wsgi import WSGIErrorsWrapper
 from gunicorn.sock import ssl_context
 from gunicorn.workers import ggevent
 
-from gateway import errors, logs, watch
+from gateway import errors, logs, watch, workers
 from gateway.answer import Answer, environment, unread
 from gateway.heads import Request
 from gateway.listener import Listener, Named, Waiting, make_room
@@ -72,6 +72,7 @@ class GatewayWorker(ggevent.GeventWorker):
         while self.alive:
             self.notify()
             gevent.sleep(LOOK)
+        workers.tell(self)
         for listener in listeners:
             listener.close()
         self.finish(listeners)

@@ -17,6 +17,7 @@ log = logging.getLogger("gateway")
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 MADE = "gateway-metrics-"
+SHARED = "/dev/shm"
 NAME = re.compile(r"(?P<kind>[a-z_]+)_(?P<pid>\d+|dead)\.db")
 
 
@@ -24,10 +25,18 @@ def prepare(environ):
     """See that there is a folder; return it if it was made here, None if it was given."""
     if environ.get(FOLDER):
         return None
-    parent = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or tempfile.gettempdir()
+    parent = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or memory()
     forget(parent)
     made = environ[FOLDER] = tempfile.mkdtemp(prefix=f"{MADE}{os.getpid()}-", dir=parent)
     return made
+
+
+def memory():
+    """Return a folder in memory where there is one.
+
+    The files are written through maps: a page that a full disk has no room for kills its process.
+    """
+    return SHARED if os.path.isdir(SHARED) else tempfile.gettempdir()
 
 
 def forget(parent):
@@ -40,20 +49,25 @@ def forget(parent):
                     shutil.rmtree(entry.path)
 
 
+def keep(folder):
+    """See that the folder is there, which something that tidies up may have removed."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+
+
 def clear(folder):
     """Take away what no living process writes to: a new start counts from 0."""
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    keep(folder)
     with locked(folder, fcntl.LOCK_EX):
         for path, _, pid in files(folder):
-            if pid == "dead" or not alive(int(pid)):
+            if pid == "dead" or gone(pid):
                 remove(path)
 
 
-def bury(folder, pid):
+def bury(folder, pid=None):
     """Fold the files of a process that has died, and of any other dead one, into the dead's."""
     with locked(folder, fcntl.LOCK_EX):
         for path, kind, found in files(folder):
-            if found != "dead" and (int(found) == pid or not alive(int(found))):
+            if found == str(pid) or gone(found):
                 try:
                     fold(path, kind, os.path.join(folder, f"{kind}_dead.db"))
                 except Exception as exc:
@@ -81,6 +95,9 @@ def text(folder):
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.multiprocess import MultiProcessCollector
 
+    # Those of a master that was killed, or of a job worker, have had nobody to see them die.
+    if any(gone(pid) for _, _, pid in files(folder)):
+        bury(folder)
     registry = CollectorRegistry()
     with locked(folder, fcntl.LOCK_SH):  # what is being folded would be seen twice, or not at all
         MultiProcessCollector(registry, folder)
@@ -91,6 +108,11 @@ def files(folder):
     """Return (path, kind, process id or "dead") of each file."""
     found = [(entry.path, NAME.fullmatch(entry.name)) for entry in os.scandir(folder)]
     return [(path, name["kind"], name["pid"]) for path, name in found if name]
+
+
+def gone(pid):
+    """Tell whether the process id in a file's name is one that has died and was not folded yet."""
+    return pid != "dead" and not alive(int(pid))
 
 
 def alive(pid):

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 
-from gateway import banner, config, draining, local_model, logs, metric_files
+from gateway import banner, config, draining, local_model, logs, metric_files, workers
 
 log = logging.getLogger("gateway")
 
@@ -25,6 +25,7 @@ SPARE = 200  # connections above the calls in flight, so that a refusal can be s
 _current = None
 _model = None
 _metrics = None  # the folder of metrics, where it was made here and not given
+_at = None  # the file that says that this master runs
 
 
 def current():
@@ -61,6 +62,7 @@ def settings(app):
         "logconfig_dict": logs.configuration(),
         "on_starting": on_starting,
         "on_reload": on_reload,
+        "pre_fork": pre_fork,
         "post_worker_init": post_worker_init,
         "worker_exit": worker_exit,
         "child_exit": child_exit,
@@ -82,6 +84,7 @@ def reread():
 
 def on_starting(server):
     """Bring the database up to date, and the local model up where it is asked for."""
+    server.WORKERS = workers.Workers()
     try:
         prepare()
     except KeyboardInterrupt:
@@ -94,7 +97,7 @@ def prepare():
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     metric_files.clear(os.environ[metric_files.FOLDER])
-    draining.Flag(_current).take_down()
+    settle()
     migrate()
     if _current.local_model is not None:
         try:
@@ -107,14 +110,19 @@ def prepare():
 
 
 def on_reload(server):
-    """Let the master go on at once: it would wait for the last old worker's last stream.
+    """Let the master go on at once: it would wait for the last old worker's last stream."""
+    server.WORKERS.replace(server.worker_age)
+    settle()
 
-    Meanwhile it would heed no signal and replace no dead worker. It waits until all workers are
-    newer than the last one it had, so the old ones get half a place above that one; they remain
-    the first to be ended, being below the new ones.
-    """
-    for worker in server.WORKERS.values():
-        worker.age = server.worker_age + 0.5
+
+def settle():
+    """Say that a master runs at this address, new or moved to by a reload, and is not drained."""
+    global _at
+    found = draining.Master(_current)
+    if found.path != _at:
+        draining.Flag(_current).take_down()
+        found.stay()
+        _at = found.path
 
 
 def migrate():
@@ -122,6 +130,11 @@ def migrate():
     done = subprocess.run([sys.executable, "-m", "gateway.cli", "db", "upgrade"], check=False)
     if done.returncode:
         sys.exit(done.returncode)
+
+
+def pre_fork(server, worker):
+    """Give the worker a folder for its metrics: it could not start without one."""
+    metric_files.keep(os.environ[metric_files.FOLDER])
 
 
 def post_worker_init(worker):
@@ -146,7 +159,10 @@ def worker_exit(server, worker):
 
 def child_exit(server, worker):
     """Take a dead worker's gauges out of the metrics, and keep what it has counted."""
-    metric_files.bury(os.environ[metric_files.FOLDER], worker.pid)
+    try:
+        metric_files.bury(os.environ[metric_files.FOLDER], worker.pid)
+    except OSError as exc:  # gunicorn would end for it
+        log.error("metrics of a dead process are lost: %s", exc)
 
 
 def on_exit(server):

@@ -1,10 +1,17 @@
 """The flag that says a gateway is about to end."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
 
-from gateway.draining import LOOK, Flag
+from gateway.draining import LOOK, Flag, Master
+from tests.serving import ROOT
 
 
 def settings(folder, bind="127.0.0.1:8000"):
@@ -53,6 +60,80 @@ def test_standby_of_the_same_machine_is_not_drained_with_it(tmp_path, other):
     assert Flag(settings(tmp_path)).up
 
 
-def test_folder_is_made_where_nothing_has_run_yet(tmp_path):
-    Flag(settings(tmp_path / "a" / "b")).raise_up()
-    assert Flag(settings(tmp_path / "a" / "b")).up
+@pytest.fixture
+def umask():
+    """Return a function that sets the umask until the test is over."""
+    before = os.umask(0)
+    yield os.umask
+    os.umask(before)
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o077, 0o027])
+def test_folder_and_flag_are_this_account_s_alone_whatever_the_umask(tmp_path, umask, mask):
+    umask(mask)
+    flag = Flag(settings(tmp_path / "a" / "b"))
+    flag.raise_up()
+    assert flag.up
+    modes = [path.stat().st_mode & 0o777 for path in (flag.path, flag.path.parent)]
+    assert modes == [0o600, 0o700]
+
+
+STAY = """
+import os, pathlib, sys, time
+from types import SimpleNamespace
+from gateway.draining import Master
+bind = SimpleNamespace(bind="127.0.0.1:8000")
+Master(SimpleNamespace(state=pathlib.Path(sys.argv[1]), server=bind)).stay()
+child = os.fork()
+if child:
+    print(child, flush=True)
+time.sleep(60)
+"""
+
+
+@contextlib.contextmanager
+def running(folder):
+    """Give a process that has said that it runs; a child of its own outlives it."""
+    command = [sys.executable, "-c", STAY, str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    child = int(process.stdout.readline())
+    try:
+        yield process
+    finally:
+        process.kill()
+        os.kill(child, signal.SIGKILL)
+        process.communicate()
+
+
+def test_master_runs_until_it_is_killed_and_no_child_runs_in_its_name(tmp_path):
+    assert not Master(settings(tmp_path)).runs
+    with running(tmp_path) as master:
+        assert Master(settings(tmp_path)).runs
+        assert not Master(settings(tmp_path, "127.0.0.1:8010")).runs
+        master.kill()
+        master.wait()
+        assert not Master(settings(tmp_path)).runs
+
+
+def test_who_asks_whether_a_master_runs_does_not_keep_one_from_saying_so(tmp_path):
+    found, over = Master(settings(tmp_path)), threading.Event()
+
+    def ask():
+        while not over.is_set():
+            assert found.runs in (True, False)
+
+    with running(tmp_path) as first:  # makes the file
+        first.kill()
+        first.wait()
+        asking = threading.Thread(target=ask)
+        asking.start()
+        with running(tmp_path):
+            over.set()
+            asking.join()
+            assert found.runs
+
+
+def test_master_starts_also_where_it_cannot_say_so(tmp_path):
+    (tmp_path / "file").touch()
+    Master(settings(tmp_path / "file")).stay()
+    assert (tmp_path / "file").read_bytes() == b""

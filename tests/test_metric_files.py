@@ -104,6 +104,16 @@ def test_process_whose_end_nobody_saw_is_buried_with_the_next(start, tmp_path):
     assert not [path for path in tmp_path.iterdir() if str(unseen.pid) in path.name]
 
 
+def test_process_whose_end_nobody_saw_is_buried_at_the_next_look(start, tmp_path):
+    unseen, living = start(2, spooled=5), start(3, spooled=6)
+    unseen.kill()
+    unseen.wait()
+    found = samples(tmp_path)
+    assert (found[REQUESTS], found["gateway_usage_spooled"]) == (5, 6)
+    assert not [path for path in tmp_path.iterdir() if str(unseen.pid) in path.name]
+    assert living.poll() is None
+
+
 def test_living_process_is_left_alone(start, tmp_path):
     living, dead = start(2), start(3)
     kill(dead, tmp_path)

@@ -5,7 +5,7 @@ import types
 import gunicorn
 import pytest
 
-from gateway import draining, metric_files, server
+from gateway import draining, metric_files, server, workers
 from tests.serving import write_config
 
 
@@ -16,6 +16,7 @@ def config(tmp_path, monkeypatch):
     monkeypatch.setenv("GATEWAY_CONFIG", str(path))
     monkeypatch.setenv(metric_files.FOLDER, str(tmp_path))
     monkeypatch.setattr(server, "_current", None)
+    monkeypatch.setattr(server, "_at", None)
     return path
 
 
@@ -80,11 +81,13 @@ def test_settings_without_a_master_are_read_at_once(config):
     assert server.current().server.drain == 5
 
 
-def test_reload_does_not_wait_for_old_workers_and_ends_them_first():
+def test_reload_does_not_wait_for_old_workers_and_ends_them_first(config):
+    server.reread()
     old = [types.SimpleNamespace(age=age) for age in (1, 4)]
-    master = types.SimpleNamespace(worker_age=4, WORKERS=dict(enumerate(old)))
+    master = types.SimpleNamespace(worker_age=4, WORKERS=workers.Workers(enumerate(old)))
     server.on_reload(master)
     assert all(4 < worker.age < 5 for worker in old)  # above all before, below the next
+    assert len(master.WORKERS) == 0
 
 
 def test_start_takes_the_flag_of_a_drain_down(config, monkeypatch):
@@ -93,3 +96,19 @@ def test_start_takes_the_flag_of_a_drain_down(config, monkeypatch):
     flag.raise_up()
     server.prepare()
     assert not flag.path.exists()
+
+
+def test_reload_leaves_the_flag_up_unless_it_moves_the_gateway(config, monkeypatch):
+    monkeypatch.setattr(server, "migrate", lambda: None)
+    master = types.SimpleNamespace(worker_age=0, WORKERS=workers.Workers())
+    here = draining.Flag(server.reread())
+    server.prepare()
+    here.raise_up()
+    server.on_reload(master)
+    assert here.path.exists()
+
+    monkeypatch.setenv("GATEWAY_BIND", "127.0.0.1:9")
+    there = draining.Flag(server.reread())
+    there.raise_up()
+    server.on_reload(master)
+    assert not there.path.exists()

@@ -4,8 +4,8 @@ import time
 
 import click
 
-from gateway.cli import load_settings
-from gateway.draining import Flag
+from gateway.cli import fail, load_settings
+from gateway.draining import Flag, Master
 
 
 @click.command()
@@ -19,7 +19,10 @@ from gateway.draining import Flag
 def drain(wait):
     """Turn /readyz of this machine's gateway to 503, until it is started again.
 
-    It goes on answering calls. Nothing needs to run.
+    It goes on answering calls. Where none runs this says so at once, with exit status 1.
     """
-    Flag(load_settings()).raise_up()
+    settings = load_settings()
+    Flag(settings).raise_up()
+    if not Master(settings).runs:
+        fail(f"No gateway runs at {settings.server.bind} with the state folder {settings.state}.")
     time.sleep(wait)

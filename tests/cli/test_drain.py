@@ -3,7 +3,7 @@ import time
 import pytest
 
 from gateway import config
-from gateway.draining import Flag
+from gateway.draining import Flag, Master
 from tests.serving import write_config
 
 
@@ -15,6 +15,19 @@ def flag(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def slept(flag, monkeypatch):
+    """The seconds that were waited, and whether the flag was up then."""
+    found = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: found.append((seconds, flag.path.exists())))
+    return found
+
+
+@pytest.fixture
+def master(monkeypatch):
+    monkeypatch.setattr(Master, "runs", True)
+
+
+@pytest.fixture
 def run():
     from click.testing import CliRunner
 
@@ -23,16 +36,23 @@ def run():
     return lambda *arguments: CliRunner().invoke(main, ["drain", *arguments])
 
 
-def test_flag_goes_up_also_where_nothing_runs(run, flag):
-    assert run().exit_code == 0
+def test_flag_is_up_while_it_waits(run, master, slept):
+    result = run("--wait", "5")
+    assert (result.exit_code, result.output) == (0, "")
+    assert slept == [(5, True)]
+
+
+def test_second_drain_is_the_first(run, master, flag):
+    assert [run().exit_code for _ in range(2)] == [0, 0]
     assert flag.up
 
 
-def test_flag_is_up_while_it_waits(run, flag, monkeypatch):
-    slept = []
-    monkeypatch.setattr(time, "sleep", lambda seconds: slept.append((seconds, flag.path.exists())))
-    assert run("--wait", "5").exit_code == 0
-    assert slept == [(5, True)]
+def test_where_nothing_runs_one_sentence_says_so_at_once(run, flag, slept):
+    result = run("--wait", "5")
+    assert (result.exit_code, result.stdout, slept) == (1, "", [])
+    assert result.stderr.startswith("No gateway runs at 127.0.0.1:")
+    assert result.stderr.count("\n") == 1 and str(flag.path.parent) in result.stderr
+    assert flag.up  # in case that this is not true; the next start takes it down
 
 
 @pytest.mark.parametrize("wait", ["-1", "soon", "1e9"])

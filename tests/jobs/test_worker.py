@@ -243,11 +243,12 @@ def test_drain_waits_for_what_runs_and_takes_nothing_more(bench):
 
 @pytest.mark.parametrize("seconds", [0, 1, 30])
 def test_drain_stops_what_still_runs_two_seconds_before_its_end(bench, monkeypatch, told, seconds):
-    clock = itertools.count()  # a second with every look
-    at = bench("a", clock=lambda: next(clock))
+    # A second with every look, until the job is stopped: its thread ends when it gets its turn.
+    clock, stopped = itertools.count(), []
+    at = bench("a", clock=lambda: stopped[0] if stopped else next(clock))
     monkeypatch.setattr(module, "LOOK", 0)
     at.worker.step()
-    job, stopped = at.jobs["a"], []
+    job = at.jobs["a"]
     stop = job.stop
     job.stop = lambda why: (stopped.append(next(clock)), stop(why))
     at.worker.drain(seconds)

@@ -156,14 +156,19 @@ def test_drain_is_seen_by_load_balancers_before_anything_closes(upstream, tmp_pa
         began = time.monotonic()
         assert cli(own, "drain", "--wait", "1").returncode == 0
         assert time.monotonic() - began > 1
+        assert cli(own, "drain").returncode == 0  # once more changes nothing
         assert {ready(own) for _ in range(10)} == {(503, "draining")}
         with connected(own.port) as sock:
             sock.sendall(post(chat()))
             assert Reply(read_all(sock)[0]).status == 200
 
+        orphans = [psutil.Process(pid) for pid in own.worker_pids()]
         own.process.send_signal(signal.SIGKILL)  # it had no time to take the flag down
         own.process.wait()
+        drained = cli(own, "drain", check=False)
+        assert (drained.returncode, drained.stderr.count("\n")) == (1, 1)
+        assert drained.stderr.startswith(f"No gateway runs at 127.0.0.1:{own.port} ")
+        psutil.wait_procs(orphans, 10)
         own.log_file.close()
-        time.sleep(1)
         own.start()
         assert {ready(own) for _ in range(10)} == {(200, "ok")}

@@ -175,7 +175,8 @@ def test_folder_holds_the_database_and_what_workers_share_and_nothing_else(serve
     assert [path.name for path in served.folder.iterdir()] == ["var"]
     names = {path.name for path in (served.folder / "var").iterdir()}
     database = {"gateway.db", "gateway.db-wal", "gateway.db-shm"}
-    assert "gateway.db" in names and names <= database | {"limits", "spool"}
+    running = "running-" + served.bind.replace(":", "-")
+    assert {"gateway.db", running} <= names <= database | {running, "limits", "spool"}
 
 
 def test_banner_s_key_is_in_no_log(served):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import sys
@@ -19,6 +20,7 @@ from tests.serving import Gateway, write_config
 
 pytestmark = pytest.mark.live
 
+COUNTED = 'gateway_requests_total{endpoint="chat",model="gpt-test",status="200"}'
 PIPED = "import os, sys; os.dup2(int(sys.argv[1]), 2); os.execv(sys.executable, sys.argv[2:])"
 
 
@@ -89,3 +91,15 @@ def test_database_deleted_under_it_stops_no_known_key(upstream, tmp_path):
         assert statuses == {200}
         assert b"Traceback" not in own.log_path.read_bytes()
         assert httpx2.get(f"{own.ops_url}/readyz").status_code in (200, 503)
+
+
+def test_metrics_folder_that_is_tidied_away_ends_nobody(upstream, tmp_path):
+    environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
+    with Gateway(write_config(tmp_path, upstream.url), environ=environ) as own:
+        (pid,) = own.worker_pids()
+        shutil.rmtree(tmp_path / "metrics")
+        assert ask(own.port, post(chat())).status == 200
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: set(own.worker_pids()) - {pid})
+        assert ask(own.port, post(chat())).status == 200
+        wait_until(lambda: own.metrics().get(COUNTED) == 1)

@@ -63,6 +63,12 @@ def test_three_hangups_under_load_fail_no_call(gateway):
     assert set(load.outcomes) == {200}, load.outcomes
     print(f"\n3 hangups: {load.outcomes}, slowest {load.longest:.2f} s")
     wait_until(lambda: len(gateway.worker_pids()) == 2, 10)
+    assert alarms(gateway) == []
+
+
+def alarms(gateway):
+    """Return what an operator would be called for."""
+    return [line["message"] for line in gateway.log() if line["level"] in ("error", "critical")]
 
 
 def test_long_stream_of_an_old_worker_holds_up_nothing(tmp_path, upstream):
@@ -82,7 +88,7 @@ def test_long_stream_of_an_old_worker_holds_up_nothing(tmp_path, upstream):
         assert b"server_draining" in read_until(sock, b"0\r\n\r\n")
 
 
-def test_reload_brings_other_keys_limits_and_upstreams(tmp_path, upstream):
+def test_reload_moves_an_upstream_and_bounds_bodies(tmp_path, upstream):
     with ScriptedUpstream() as other:
         with Gateway(write_config(tmp_path, upstream.url, **PATIENT), workers=2) as own:
             text = own.config.read_text().replace(upstream.url, other.url)
@@ -108,6 +114,7 @@ def test_killed_worker_takes_down_only_its_own_calls(gateway):
     assert sum(failed.values()) <= 4  # at most what each caller had just sent to the dead one
     print(f"\nkilled worker: {load.outcomes}, replaced after {replaced:.2f} s")
     wait_until(lambda: gateway.metrics()["gateway_in_flight"] == 0)
+    assert alarms(gateway) == [f"Worker (pid:{first}) was sent SIGKILL! Perhaps out of memory?"]
 
 
 def test_killed_master_leaves_nothing_in_the_way_of_the_next(gateway):
