@@ -19,6 +19,7 @@ bp = Blueprint("description", __name__)
 HEADERS = {
     "cache-control": "public, max-age=300",
     "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
 }
 

@@ -14,4 +14,6 @@ def show():
     """Answer Prometheus."""
     if not on_ops_listener(current()):
         raise errors.UnknownURL(f"Invalid URL (GET {request.path})")
-    return Response(metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    found = Response(metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    found.headers["x-content-type-options"] = "nosniff"
+    return found

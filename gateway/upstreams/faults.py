@@ -76,7 +76,10 @@ def said(body, secrets):
 
 
 def told(found, secrets):
-    """Return the texts in an upstream's error object that a client may see."""
+    """Return the texts in an upstream's error object that a client may see.
+
+    Only its message may hold what can't be printed: the others go into logs and tables too.
+    """
     found = dict(found) if isinstance(found, dict) else {"message": found}
     found.setdefault("message", detail(found))
     texts = {name: found.get(name) for name in ("message", "type", "param", "code")}
@@ -84,6 +87,7 @@ def told(found, secrets):
         name: text[:LONGEST_MESSAGE]
         for name, text in texts.items()
         if isinstance(text, str) and text and not any(secret in text for secret in secrets)
+        if name == "message" or text.isprintable()
     }
 
 

@@ -1,6 +1,5 @@
-"""What attackers of other gateways have used: steering, routes, headers, hashes, statements."""
+"""What attackers of other gateways have used: steering, routes, headers, hashes."""
 
-import ast
 import re
 import sqlite3
 from contextlib import closing
@@ -13,7 +12,7 @@ from gateway.schemas import STEERING
 from tests.live.front import shared_gateway, shared_upstream  # noqa: F401
 from tests.live.limited import new_key
 from tests.live.raw import AUTH, JSON, ask, chat, connected, post, request
-from tests.serving import KEY, ROOT
+from tests.serving import KEY
 
 GET = "GET /v1/models HTTP/1.1"
 ROUTES = {
@@ -72,6 +71,16 @@ def test_there_are_no_routes_but_these_and_none_that_administers(rules):
         path = re.sub(r"<(?!path)[^>]*>", "<id>", rule.rule)
         found.setdefault(path, set()).update(rule.methods - {"HEAD"})
     assert found == ROUTES
+
+
+MUTATING = {"POST", "PUT", "PATCH", "DELETE"}
+
+
+def test_no_route_that_changes_anything_is_open_or_at_operators_alone(rules):
+    changing = {rule.rule for rule in rules if rule.methods & MUTATING}
+    assert changing and not [path for path in changing if not path.startswith("/v1/")]
+    for word in ("config", "admin", "keys", "usage", "reload", "prompts", "test", "debug"):
+        assert not [rule.rule for rule in rules if word in rule.rule.lower()], word
 
 
 @pytest.mark.live
@@ -142,57 +151,6 @@ def test_connect_and_websockets_lead_nowhere(gateway):
             head = sock.recv(65536)
         assert head.split()[1] in (b"200", b"400", b"404", b"405")
         assert b"101 " not in head[:20] and (b"200" not in head[:20] or b'"list"' in head)
-
-
-STATEMENTS = {"execute", "exec_driver_sql", "executemany", "scalar", "scalars", "text"}
-
-
-def put_together(node):
-    """Tell whether an expression makes its text out of values."""
-    if isinstance(node, ast.JoinedStr):
-        return True
-    if isinstance(node, ast.BinOp):
-        return isinstance(node.op, ast.Mod | ast.Add)
-    called = node.func if isinstance(node, ast.Call) else None
-    return isinstance(called, ast.Attribute) and called.attr in ("format", "join", "replace")
-
-
-def test_no_statement_is_put_together_from_values():
-    found = []
-    for path in sorted((ROOT / "gateway").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or not node.args:
-                continue
-            name = getattr(node.func, "attr", getattr(node.func, "id", None))
-            if name in STATEMENTS and put_together(node.args[0]):
-                found.append((str(path.relative_to(ROOT)), ast.unparse(node)))
-    # The pragmas, and the columns of usage with as many marks as there are rows: all constants.
-    assert {path for path, _ in found} == {"gateway/engines.py", "gateway/usage/writing.py"}, found
-    assert len(found) == 3, found
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=str)
-def test_every_package_is_pinned_with_its_hashes(path):
-    text = re.sub(r"\\\n", " ", path.read_text())
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and line[0] not in "#-"]
-    assert lines
-    for line in lines:
-        assert re.match(r"[A-Za-z0-9._-]+(\[[a-z0-9,_-]+\])?==[^ ;]+", line), line
-        assert re.search(r"--hash=sha256:[0-9a-f]{64}", line), line
-
-
-def test_nothing_that_runs_what_it_reads_is_in_the_code():
-    forbidden = {"eval", "exec", "__import__"}
-    modules = {"pickle", "marshal", "shelve", "dill"}
-    for path in sorted((ROOT / "gateway").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call):
-                assert getattr(node.func, "id", None) not in forbidden, (path, node.lineno)
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                names = {alias.name.partition(".")[0] for alias in node.names}
-                names.add((getattr(node, "module", None) or "").partition(".")[0])
-                assert not names & modules, (path, node.lineno)
 
 
 @pytest.mark.live
