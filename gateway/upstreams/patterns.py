@@ -1,38 +1,57 @@
-"""What the chunks of a stream have in common: all of their bytes but one text.
+"""What the chunks of a stream have in common: all of their bytes but one text, or two.
 
-A chunk that differs from one that has been looked into by its text alone means the same, so it
+A chunk that differs from one that has been looked into by its texts alone means the same, so it
 need not be parsed again. That holds because a JSON string without quotes, backslashes and control
-characters can be put in the place of another one anywhere.
+characters can be put in the place of another one anywhere. The second text is the filler by which
+OpenAI hides how long the first one is.
 """
 
 MARK = b'content":"'  # of "content", and of "reasoning_content" too
+FILLER = b'"obfuscation":"'
 # What a text may hold without being looked at; every other byte is left over by `translate`.
 PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
 BEYOND = bytes(range(0x80, 0x100))
 
 
 class Pattern:
-    """One chunk's bytes `before` and `after` its text, and those around it in what is sent on."""
+    """One chunk's bytes around its texts, `found`, and those around them in what is sent on, `put`.
 
-    __slots__ = ("before", "after", "start", "end", "least", "same", "put_before", "put_after")
+    Both are (before, after), or (before, between, after) where there is a filler.
+    """
 
-    def __init__(self, before, after, put_before, put_after):
-        self.before, self.after = before, after
-        self.put_before, self.put_after = put_before, put_after
-        self.start, self.end = len(before), -len(after)
-        self.least = len(before) + len(after)
-        self.same = (before, after) == (put_before, put_after)
+    __slots__ = ("before", "between", "after", "start", "end", "least", "same", "put")
+
+    def __init__(self, found, put):
+        self.before, self.after = found[0], found[-1]
+        self.between = found[1] if len(found) == 3 else None
+        self.start, self.end = len(self.before), -len(self.after)
+        self.least = len(self.before) + len(self.after)
+        self.same, self.put = found == put, put
 
     def apply(self, data):
-        """Return what becomes of an event that differs in its text alone, None for any other."""
+        """Return what becomes of an event that differs in its texts alone, None for any other."""
         if len(data) < self.least or not (
             data.startswith(self.before) and data.endswith(self.after)
         ):
             return None
         text = data[self.start : self.end]
+        if self.between is not None:
+            return self.filled(data, text)
         if text.translate(None, PLAIN) and not readable(text):
             return None
-        return data if self.same else self.put_before + text + self.put_after
+        return data if self.same else self.put[0] + text + self.put[1]
+
+    def filled(self, data, texts):
+        # What is between begins with the quote that ends the text, and the filler has no quote.
+        text, between, filler = texts.partition(self.between)
+        if not between or filler.translate(None, PLAIN):
+            return None
+        if text.translate(None, PLAIN) and not readable(text):
+            return None
+        if self.same:
+            return data
+        before, between, after = self.put
+        return before + text + between + filler + after
 
 
 class NoPattern:
@@ -48,16 +67,20 @@ NO_PATTERN = NoPattern()
 def of(data, out):
     """Return the Pattern of an event and of what it became, another model in it at most."""
     found, put = around(data), around(out)
-    return NO_PATTERN if found is None or put is None else Pattern(*found, *put)
+    return Pattern(found, put) if found and len(found) == len(put) else NO_PATTERN
 
 
 def around(data):
-    """Return the bytes before and after the last text in an event, None if there is none."""
+    """Return the bytes around the last text in an event, and around a filler behind it; or ()."""
     start = data.rfind(MARK) + len(MARK)
     end = data.find(b'"', start)
     if start < len(MARK) or b"\\" in data[start:end]:
-        return None
-    return data[:start], data[end:]
+        return ()
+    begin = data.find(FILLER, end) + len(FILLER)
+    if begin < len(FILLER):
+        return data[:start], data[end:]
+    close = data.find(b'"', begin)
+    return data[:start], data[end:begin], data[close:]
 
 
 def readable(text):

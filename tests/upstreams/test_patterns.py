@@ -66,6 +66,35 @@ def test_what_is_recognised_is_what_parsing_would_give(model, texts):
     assert (quick.events, quick.usage, quick.finished) == (slow.events, slow.usage, slow.finished)
 
 
+@pytest.mark.parametrize("model", ["bench", "another"])
+@given(pairs=st.lists(st.tuples(TEXTS, TEXTS), max_size=5))
+@example(pairs=[("a", "b"), (b'"', "c"), ("d", b'"')])
+@example(pairs=[(b'","obfuscation":"x', "b"), ("a", b'","obfuscation":"')])
+@example(
+    pairs=[("a", b'"},"error":{"message":"x"'), (b"\\", b"\\"), ("語", "語"), (b"\xff", b"\xff")]
+)
+def test_a_chunk_with_a_filler_is_recognised_as_parsing_would_take_it(model, pairs):
+    start, between, end = event(chunk("@", obfuscation="@")).split(b"@")
+    blocks = [event(chunk("first", obfuscation="x1y")), event(chunk("second", obfuscation="z"))]
+    for pair in pairs:
+        text, filler = (
+            one if isinstance(one, bytes) else orjson.dumps(one, default=str)[1:-1] for one in pair
+        )
+        blocks.append(start + text + between + filler + end)
+    quick, slow = relay(model), Unlearned(relay(model).call)
+    assert taken(quick, blocks) == taken(slow, blocks)
+    assert (quick.events, quick.usage, quick.finished) == (slow.events, slow.usage, slow.finished)
+
+
+def test_a_chunk_with_another_filler_is_not_parsed(monkeypatch):
+    found = relay("mine")
+    found.take(event(chunk("one", obfuscation="abc")))
+    found.take(event(chunk("two", obfuscation="d")))
+    monkeypatch.setattr(chat, "streamed", None)
+    out = found.take(event(chunk("three", obfuscation="efghi")))
+    assert out == event(chunk("three", "mine", obfuscation="efghi"))
+
+
 def test_a_chunk_like_the_last_one_is_not_parsed(monkeypatch):
     found = relay("mine")
     found.take(event(chunk("one")))
