@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import sqlite3
 import sys
 import threading
 from functools import partial
@@ -20,6 +21,8 @@ log = logging.getLogger("gateway")
 
 PATIENCE = 8  # seconds that a greenlet waits for its transaction, the queue before it included
 MIGRATION_LOCK = 0x6B6C6E74  # any number will do that nobody else locks in the same database
+# A connection that is closed on a full disk can be opened no more, not even for reading.
+STILL_READS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY}
 UNPREPARED = {"42P01", "42501"}  # no such table, no right to it: a database without its migrations
 
 
@@ -48,6 +51,11 @@ class Database:
         After DependencyUnavailable the write may have happened all the same.
         """
         return self._run(True, fn)
+
+    @property
+    def takes_writes(self):
+        """Tell whether it did when last asked to, which some sweep does every few seconds."""
+        return True not in self._away
 
     def close(self):
         """Close this process's connections; the next use opens new ones."""
@@ -157,8 +165,9 @@ def _patience():
     timer = gevent.Timeout.start_new(PATIENCE)
     try:
         yield
-    except gevent.Timeout as exc:
-        if exc is not timer:
+    except BaseException as exc:
+        # The way out of a driver that was interrupted may fail for reasons of its own.
+        if timer.pending or not (exc is timer or isinstance(exc, Exception)):
             raise
         raise TimeoutError(f"no answer within {PATIENCE} seconds") from exc
     finally:
@@ -179,9 +188,13 @@ def _transact(engine, writing, fn):
             with connection.begin():
                 return fn(connection)
         except sa.exc.DBAPIError as exc:
-            if _means_away(exc):
+            if _means_away(exc) and _sqlite_code(exc) not in STILL_READS:
                 connection.invalidate(exc)
             raise
+
+
+def _sqlite_code(exc):
+    return getattr(exc.orig, "sqlite_errorcode", None)
 
 
 def _means_away(exc):

@@ -48,6 +48,7 @@ class Exchange:
                 raise self.failed(self.call.watch.drained()) from None
             self.line.code = errors.ClientGone.code
             self.settle(end="cancelled")
+            self.forget()
             raise errors.ClientGone() from None
         except BaseException as exc:
             self.failed(exc)
@@ -58,7 +59,12 @@ class Exchange:
         if isinstance(error, errors.GatewayError):
             error.routed = routed(self.call)
         self.settle(error=error)
+        self.forget()
         return error
+
+    def forget(self):
+        """Let the relay go, which knows its call: a body would outlast it by a look for cycles."""
+        self.call.relay = None
 
     def whole(self):
         answer = self.router.whole(self.call, self.line.key)
@@ -201,3 +207,4 @@ class StreamReply:
         """Close the upstream and settle; a stream that was not read to its end was cancelled."""
         self.blocks.close()
         self.exchange.settle(end="cancelled")
+        self.exchange.forget()

@@ -1,4 +1,4 @@
-"""How many calls a worker takes at once; the rest waits a moment and is then refused."""
+"""How many calls a worker takes at once, and how much of their bodies; the rest is refused."""
 
 import time
 
@@ -6,14 +6,19 @@ from gateway import errors
 
 PATIENCE = 0.5  # seconds that a call waits for a place
 LOOK = 0.02  # seconds between two looks for one
+ROOM = 128 * 1024 * 1024  # bytes of large bodies; each takes several times its size in memory
 
 
 class Gate:
-    """Lets `limit` calls in; every `enter()` that returned needs one `leave()`."""
+    """Lets `limit` calls in; every `enter()` that returned needs one `leave()`.
 
-    def __init__(self, limit, patience=PATIENCE):
-        self.limit, self.patience = limit, patience
-        self.inside = 0
+    A call that is inside may `hold()` up to `room` bytes together with all others, and says with
+    its `leave()` how many these were.
+    """
+
+    def __init__(self, limit, patience=PATIENCE, room=ROOM):
+        self.limit, self.patience, self.room = limit, patience, room
+        self.inside = self.held = 0
 
     def enter(self):
         """Take a place. Raises ServerOverloaded when none comes free in time."""
@@ -28,5 +33,16 @@ class Gate:
                 raise errors.ServerOverloaded()
             time.sleep(LOOK)
 
-    def leave(self):
+    def hold(self, size, left=0):
+        """Hold some bytes of a body, of which `left` more are announced.
+
+        Raises ServerOverloaded at once where all that has no room: what this body has taken so far
+        is then free for the others, so that some are taken to their end.
+        """
+        if self.held + size + left > self.room:
+            raise errors.ServerOverloaded()
+        self.held += size
+
+    def leave(self, size=0):
         self.inside -= 1
+        self.held -= size

@@ -11,6 +11,7 @@ import orjson
 
 from gateway.aside import aside
 
+NEWLINE = ord("\n")
 # Messages of these name types and places; those of others (ValueError, KeyError) quote values,
 # which may be a prompt.
 PLAIN = (OSError, AttributeError, TypeError, NameError, ImportError)
@@ -87,12 +88,12 @@ class Lines:
         self.dropped = 0
         self.lost = 0  # the same since the metrics were told
         self.running = False
+        self.torn = False  # of the last line only a part could be written
 
     def add(self, level, fields):
         """Take a line; it is written at once unless `run()` does that."""
         if len(self.waiting) >= self.MOST:
-            self.dropped += 1
-            self.lost += 1
+            self.drop(1)
             return
         found = {"ts": timestamp(time.time()), "level": level, **fields}
         self.waiting.append(orjson.dumps(found, default=str, option=orjson.OPT_APPEND_NEWLINE))
@@ -100,14 +101,23 @@ class Lines:
             self.flush()
 
     def flush(self):
-        """Write what is waiting; this may block."""
+        """Write what is waiting; this may block. What cannot be written is dropped, and counted."""
         waiting, self.waiting = self.waiting, collections.deque()
+        data = memoryview(b"\n" * self.torn + b"".join(waiting))
+        try:
+            while data:
+                written = os.write(self.descriptor, data)
+                self.torn, data = data[written - 1] != NEWLINE, data[written:]
+        except OSError:  # the disk is full, or its reader has gone
+            self.drop(bytes(data).lstrip().count(b"\n"))
+            return
         if self.dropped:
             logging.getLogger("gateway").warning("log lines dropped: %d", self.dropped)
             self.dropped = 0
-        data = memoryview(b"".join(waiting))
-        while data:
-            data = data[os.write(self.descriptor, data) :]
+
+    def drop(self, count):
+        self.dropped += count
+        self.lost += count
 
     def run(self, stop):
         """Write until `stop` is set, off the hub."""

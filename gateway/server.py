@@ -12,6 +12,9 @@ import resource
 import signal
 import subprocess
 import sys
+import time
+
+from gunicorn import arbiter
 
 from gateway import banner, config, draining, local_model, logs, metric_files, workers
 
@@ -82,9 +85,18 @@ def reread():
     return _current
 
 
+class SteadyTime:
+    """What gunicorn's master uses of the module time, by a clock that nobody puts forward."""
+
+    sleep = staticmethod(time.sleep)
+    time = monotonic = staticmethod(time.monotonic)
+
+
 def on_starting(server):
     """Bring the database up to date, and the local model up where it is asked for."""
     server.WORKERS = workers.Workers()
+    # gunicorn counts by the wall clock how long it waits for workers that end.
+    arbiter.time = SteadyTime
     try:
         prepare()
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from gateway import errors, upstreams, usage
 from gateway.database import Database
 from gateway.draining import Flag
 from gateway.exchange import Exchange
-from gateway.gate import Gate
+from gateway.gate import ROOM, Gate
 from gateway.gauges import Gauges
 from gateway.idempotency import Idempotency
 from gateway.jobs import sweep as jobs_sweep
@@ -49,7 +49,8 @@ class Services:
         self.lines = Lines()
         self.gauges = Gauges(self.states, self.keys, self.lines)
         self.draining = Flag(settings)
-        self.gate = Gate(settings.server.max_in_flight)
+        room = max(ROOM, settings.server.max_body_mb * 1024 * 1024)
+        self.gate = Gate(settings.server.max_in_flight, room=room)
         self.recorder = Recorder(self.database, Spool(settings.state / "spool"))
         self.sweep = Sweep(self.database, settings.usage.retention_days)
         self.limits = Limits(stores.build(settings), self.spent)

@@ -224,6 +224,22 @@ def test_file_that_takes_no_more_is_an_outage_of_writing(database, trouble):
     database.write(insert)
 
 
+def test_full_disk_keeps_the_connection_that_reads(database):
+    which = lambda connection: id(connection.connection.dbapi_connection)  # noqa: E731
+    before = database.read(which)
+    assert database.takes_writes
+    with pytest.raises(DependencyUnavailable):
+        database.write(
+            run("PRAGMA max_page_count = 1", "create table big as select randomblob(99999) as x")
+        )
+
+    assert not database.takes_writes
+    assert database.read(which) == before
+    database.read(run("PRAGMA max_page_count = 1000000"))
+    database.write(insert)
+    assert database.takes_writes
+
+
 def test_lock_that_another_process_keeps_is_an_outage_of_writing(database, path):
     database.read(run("PRAGMA busy_timeout = 20"))
     other = sqlite3.connect(path, isolation_level=None)

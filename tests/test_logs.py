@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import logging
@@ -156,6 +157,50 @@ def test_lines_that_nobody_takes_are_dropped_and_counted(pipe, caplog, monkeypat
 
     assert [json.loads(file.readline())["number"] for _ in range(3)] == [0, 1, 2]
     assert [record.getMessage() for record in caplog.records] == ["log lines dropped: 2"]
+
+
+def test_full_disk_loses_lines_that_are_counted_and_no_later_one(pipe, caplog, monkeypatch):
+    file, descriptor = pipe
+    monkeypatch.setattr(logging.getLogger("gateway"), "propagate", True)
+    full = os.open("/dev/full", os.O_WRONLY)
+    lines, stop = Lines(full), threading.Event()
+    lines.INTERVAL = 0.01
+    runner = threading.Thread(target=lines.run, args=(stop,))
+    runner.start()
+    for number in range(3):
+        lines.add("info", {"number": number})
+    while lines.lost < 3:
+        stop.wait(0.01)
+    lines.descriptor = descriptor
+    lines.add("info", {"number": 3})
+
+    assert json.loads(file.readline())["number"] == 3
+    stop.set()
+    runner.join(5)
+    os.close(full)
+    assert (lines.lost, caplog.messages) == (3, ["log lines dropped: 3"])
+
+
+def test_line_behind_one_that_was_cut_off_begins_anew(pipe, monkeypatch):
+    file, descriptor = pipe
+    lines = Lines(descriptor)
+    lines.running = True
+
+    def cut(to, data, write=os.write):
+        if len(data) < 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(to, data[: len(data) - 10])
+
+    monkeypatch.setattr(logs.os, "write", cut)
+    lines.add("info", {"number": 0})
+    lines.flush()
+    monkeypatch.undo()
+    lines.add("info", {"number": 1})
+    lines.flush()
+
+    assert not file.readline().endswith(b"}\n")
+    assert json.loads(file.readline())["number"] == 1
+    assert lines.lost == 1
 
 
 def test_formatter_takes_what_json_cannot_hold():

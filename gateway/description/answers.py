@@ -181,7 +181,7 @@ JOB = record(
     about="Once it has ended it has a result or an error, never both.",
 )
 READINESS = {
-    **record({"status": word("ok", "unavailable"), "database": word("ok", "away")}),
+    **record({"status": word("ok", "unavailable"), "database": word("ok", "read_only", "away")}),
     "additionalProperties": TEXT,
     "description": "A word for each thing that the gateway looks at.",
 }

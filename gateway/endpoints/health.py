@@ -25,13 +25,19 @@ def ready():
     draining = services.draining.up
     words = {
         "status": "unavailable" if down or draining else "ok",
-        "database": "away" if away >= AWAY else "ok",
+        "database": database(away),
         "redis": redis(),
         "upstreams": "degraded" if services.states.degraded() else "ok",
         "traffic": "draining" if draining else "ok",
         "jobs": "off" if services.worker is NO_WORKER else "ok",
     }
     return jsonify(words), 503 if down or draining else 200
+
+
+def database(away):
+    if away >= AWAY:
+        return "away"
+    return "ok" if services.database.takes_writes else "read_only"
 
 
 def redis():

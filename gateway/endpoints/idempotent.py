@@ -8,6 +8,7 @@ from hashlib import sha256
 import orjson
 
 from gateway import errors, sse, watch
+from gateway.endpoints import admission
 from gateway.endpoints.preferences import wants_job
 from gateway.endpoints.visit import Lean
 from gateway.idempotency.run import CUT
@@ -21,7 +22,10 @@ AT_ONCE = 256 * 1024  # bytes of a whole answer that is read before it is begun
 
 
 def run(visit, endpoint, payload, answer):
-    """Answer a call that has the header; `answer(line=, guard=)` makes it and returns a response.
+    """Answer a call that has the header.
+
+    `answer(line=, guard=, keep=)` makes it and returns a response; `keep(connection, response)`
+    runs in the transaction that queues a job.
 
     It may be made in a greenlet of its own, so it knows of no request but `visit`.
     """
@@ -61,8 +65,9 @@ class Client:
     def begin(self, answer):
         """Make the call, and answer with what it gives while it gives it."""
         line = copy.copy(self.visit.line)  # the call's own: it may end long after the request has
-        work = lambda guard: answer(line=line, guard=guard)  # noqa: E731
-        run = self.services.idempotency.start(self.row, work, self.place())
+        work = lambda guard, keep: answer(line=line, guard=guard, keep=keep)  # noqa: E731
+        # The place that the request holds is the call's from now on.
+        run = self.services.idempotency.start(self.row, work, admission.handed_on(self.visit))
         try:
             head = run.live.begun(self.guard.call)
         except BaseException:
@@ -72,13 +77,6 @@ class Client:
         response = self.response(*head, self.live(run))
         response.call_on_close(partial(self.learn, run, line))
         return response
-
-    def place(self):
-        """Return what gives back the place that the request holds: it is the call's from now on."""
-        if not self.visit.admitted:
-            return lambda: None
-        self.visit.admitted = False
-        return self.services.gate.leave
 
     def learn(self, run, line):
         """Put into the request's log line what has become known of the call."""

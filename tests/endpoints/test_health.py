@@ -43,6 +43,12 @@ def test_database_that_is_away_makes_unready_after_five_minutes(
     assert stranger.get("/healthz").status_code == 200
 
 
+def test_database_that_takes_no_writes_is_told_and_stays_ready(app, stranger, monkeypatch):
+    monkeypatch.setattr(app.extensions["gateway"].database, "_away", {True})
+    answer = stranger.get("/readyz")
+    assert (answer.status_code, answer.json) == (200, {**GOOD, "database": "read_only"})
+
+
 def test_model_whose_breakers_are_all_open_is_told_and_changes_nothing(app, stranger, monkeypatch):
     router = app.extensions["gateway"].router
     monkeypatch.setattr(router, "breakers", type(router.breakers)())
@@ -70,7 +76,7 @@ def test_process_that_runs_no_jobs_says_so(app, stranger, monkeypatch):
 def test_readiness_asks_nobody(app, stranger, monkeypatch, upstream):
     asked = len(upstream.requests)
     found = app.extensions["gateway"]
-    monkeypatch.setattr(found, "database", None)
+    monkeypatch.setattr(found.database, "_run", None)
     monkeypatch.setattr(found.catalogue, "look", None)
     assert stranger.get("/readyz").json == GOOD
     assert len(upstream.requests) == asked

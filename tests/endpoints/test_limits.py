@@ -249,11 +249,14 @@ def test_body_that_is_refused_holds_nothing_but_its_request(limited):
 
 def test_budget_that_is_spent_is_told_as_openai_tells_it(limited, upstream):
     client = limited(budget=100_000, period="month")
-    assert ask(client, max_tokens=1).status_code == 200
+    first = ask(client, max_tokens=1)
+    assert first.status_code == 200, first.data
     upstream.enqueue(mock.json({**mock.bodies.completion(), "usage": {
         "prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}}))  # fmt: skip
-    assert ask(client, max_tokens=1).status_code == 200
+    second = ask(client, max_tokens=1)
+    assert second.status_code == 200, second.data
     answer = ask(client, max_tokens=1)
+    assert answer.status_code == 429, answer.data
     error = answer.json["error"]
     assert (answer.status_code, error["type"], error["code"], error["param"]) == (
         429, "insufficient_quota", "insufficient_quota", None,

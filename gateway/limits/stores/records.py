@@ -25,6 +25,7 @@ log = logging.getLogger("gateway")
 # 10,000 keys with four records each need a fifth of it. It is allocated in full: LMDB writes
 # through the map, and a page that a full disk has no room for would kill the process.
 MAP = 32 << 20
+LOCKS = 8192  # bytes of LMDB's own file of locks
 FORMAT = 1  # of the records; another one lives in another folder
 BOOT = "/proc/sys/kernel/random/boot_id"
 STALE = 24 * 3600  # seconds after which what another boot has left is removed
@@ -155,21 +156,22 @@ def _environment(path):
 
 
 def _mapped(path):
+    _allocate(os.path.join(path, "lock.mdb"), LOCKS)  # LMDB writes through a map of it at once
     env = lmdb.open(path, map_size=MAP, mode=0o600, sync=False, metasync=False, writemap=True)
     try:
-        _allocate(os.path.join(path, "data.mdb"))
+        _allocate(os.path.join(path, "data.mdb"), MAP)
     except BaseException:
         env.close()
         raise
     return env
 
 
-def _allocate(name):
+def _allocate(name, size):
     if not hasattr(os, "posix_fallocate"):
         return
-    file = os.open(name, os.O_RDWR)
+    file = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        os.posix_fallocate(file, 0, MAP)
+        os.posix_fallocate(file, 0, size)
     finally:
         os.close(file)
 
