@@ -8,6 +8,7 @@ from lists that are written here; anything else is `other`.
 
 import bisect
 import collections
+import logging
 import os
 from importlib import metadata
 
@@ -16,6 +17,8 @@ from prometheus_client import generate_latest as text
 
 from gateway import errors, metric_files
 from gateway.aside import aside
+
+log = logging.getLogger("gateway")
 
 INTERVAL = 0.5  # seconds
 OTHER = "other"
@@ -218,7 +221,10 @@ class Tally:
         """Flush until `stop` is set."""
         _build.labels(version()).set(1)
         while not stop.wait(INTERVAL):
-            self.flush()
+            try:
+                self.flush()
+            except Exception:  # a full disk, for example; the next look may find room again
+                log.exception("the metrics could not be written")
 
 
 def bounded(outcome):

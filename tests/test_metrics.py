@@ -1,5 +1,8 @@
 """The tally: what is noted in memory reaches prometheus_client once, under bounded names."""
 
+import errno
+import threading
+
 import pytest
 from prometheus_client import REGISTRY
 
@@ -119,3 +122,19 @@ def test_text_has_every_metric_s_name():
     text = metrics.exposition().decode()
     for name in ("gateway_in_flight", "gateway_usage_spooled", "gateway_limits_alone"):
         assert f"\n{name} " in text
+
+
+def test_a_flush_that_fails_ends_no_metrics(monkeypatch, caplog):
+    stop, flushed = threading.Event(), []
+
+    def flush():
+        flushed.append(1)
+        if len(flushed) == 1:
+            raise OSError(errno.ENOSPC, "no room")
+        stop.set()
+
+    monkeypatch.setattr(metrics, "INTERVAL", 0.01)
+    monkeypatch.setattr(tally, "flush", flush)
+    tally.run(stop)
+    assert len(flushed) == 2
+    assert [line.message for line in caplog.records] == ["the metrics could not be written"]
