@@ -1,6 +1,6 @@
 # `make run` and `make test` do everything from a clean clone; Python 3.11 or newer is all they need.
 .NOTPARALLEL:
-.PHONY: help run test live bench bench-peers lint format lock clean
+.PHONY: help run test live bench bench-peers soak lint format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
@@ -23,6 +23,10 @@ bench: ## measure the gateway beside nginx, Flask and other gateways
 
 bench-peers: ## install the other gateways that bench compares with
 	@bench/peers
+
+soak: ## ten minutes of mixed load on a gateway that is reloaded and killed
+	@requirements/install bench
+	.venv/bin/python -m bench.soak $(SOAK)
 
 lint: ## check style
 	@requirements/install test

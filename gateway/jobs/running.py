@@ -188,9 +188,11 @@ class Running:
         except Exception:
             self.sink.add(reply.failed(errors.InternalError()))
             raise
+        else:
+            exchange.settle()
         finally:
             reply.blocks.close()
-        exchange.settle()
+            exchange.forget()
         return ends.answered(self.claimed.endpoint, fold.body())
 
     def read(self, reply, fold):
