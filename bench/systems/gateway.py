@@ -1,5 +1,7 @@
-"""This gateway with everything on: keys in its database, usage, metrics, logs in a file."""
+"""This gateway with everything on: keys with limits of each kind in its database, prices, usage,
+metrics, logs in a file, jobs."""
 
+import json
 import subprocess
 import sys
 
@@ -20,11 +22,22 @@ api_key = "sk-upstream"
 MODEL = """
 [[model]]
 id = "{id}"
+price = {{ input = 0.15, output = 0.6 }}
 upstreams = [{{ name = "bench" }}]
 """
 
+# Of each kind, and so high that none is ever reached.
+LIMITS = {
+    "rpm": 10**8, "tpm": 10**9, "concurrency": 100_000, "budget": 10**15, "period": "month",
+}  # fmt: skip
+OPTIONS = (
+    "--rpm", "100000000", "--tpm", "1000000000", "--concurrency", "100000",
+    "--budget", "1000000/month",
+)  # fmt: skip
+
 # The command makes one key; thousands of them would take minutes of starting Python.
 MORE_KEYS = """
+import json
 import sys
 from gateway.cli import open_database
 from gateway.keys import KeyStore
@@ -32,7 +45,7 @@ from gateway.keys import KeyStore
 with open_database() as database:
     store = KeyStore(database)
     for number in range(int(sys.argv[1])):
-        print(store.create(f"bench {number}")[1])
+        print(store.create(f"bench {number}", **json.loads(sys.argv[2]))[1])
 """
 
 
@@ -53,9 +66,9 @@ class Gateway(System):
         others = [f"model-{number}" for number in range(1, self.models)]
         text += "".join(MODEL.format(id=id) for id in ("bench", *others))
         (self.folder / "gateway.toml").write_text(text)
-        self.keys = self.printed("-m", "gateway.cli", "keys", "create", "bench")
+        self.keys = self.printed("-m", "gateway.cli", "keys", "create", "bench", *OPTIONS)
         if more := self.number_of_keys - 1:
-            self.keys += self.printed("-c", MORE_KEYS, str(more))
+            self.keys += self.printed("-c", MORE_KEYS, str(more), json.dumps(LIMITS))
         self.headers = {"Authorization": f"Bearer {self.keys[0]}"}
 
     def printed(self, *arguments):

@@ -38,6 +38,7 @@ DAMAGE = (
     lmdb.PanicError,
 )
 
+_forks = 0  # how often there was one on the way from the first process to this
 _open = {}  # LMDB wants a file opened once a process: path -> (environment, its file, users)
 
 
@@ -50,6 +51,7 @@ class Records:
     def __init__(self, folder):
         self.folder = os.path.abspath(folder)
         self.pid = self.path = self.env = self.holder = self.file = None
+        self.forks = _forks
         self.opened = 0  # how often; another number means that the records may be other ones
         self.closed_until = 0.0
         self.opening = threading.Lock()
@@ -60,7 +62,7 @@ class Records:
         Reading takes one too: it costs no more, and a reader that was stopped would keep LMDB from
         using pages again.
         """
-        if self.pid != os.getpid():
+        if self.forks != _forks or self.env is None:  # os.getpid() costs as much as a transaction
             with self.opening:
                 if self.pid != os.getpid():
                     self.open()
@@ -124,7 +126,7 @@ class Records:
                 raise
         self.pid, self.path, self.env, self.holder = os.getpid(), path, env, holder
         self.file = _identity(path)
-        self.opened += 1
+        self.opened, self.forks = self.opened + 1, _forks
 
 
 def _acquire(path):
@@ -234,6 +236,8 @@ def _check_owner(folder):
 
 def _forget():
     """Close what a fork has inherited, since LMDB's environments are for one process each."""
+    global _forks
+    _forks += 1
     for env, *_ in _open.values():
         env.close()
     _open.clear()
