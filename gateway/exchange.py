@@ -1,5 +1,6 @@
 """One client call, from accepted to settled: `run()` it, and it settles itself exactly once."""
 
+import logging
 import time
 from urllib.parse import quote
 
@@ -8,6 +9,8 @@ from gateway.limits import NO_TICKET
 from gateway.metrics import tally
 from gateway.turns import NO_TURN
 from gateway.upstreams.base import PING, Call
+
+log = logging.getLogger("gateway")
 
 
 class Exchange:
@@ -183,7 +186,7 @@ class StreamReply:
             yield self.failed(error)
         except Exception as exc:
             self.exchange.settle(error=exc)
-            errors.log.error("stream failed", exc_info=exc)
+            log.error("stream failed", exc_info=exc)
             yield self.failed(errors.InternalError())
         else:
             self.exchange.settle()

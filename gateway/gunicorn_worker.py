@@ -21,7 +21,7 @@ from gunicorn.http.wsgi import WSGIErrorsWrapper
 from gunicorn.sock import ssl_context
 from gunicorn.workers import ggevent
 
-from gateway import errors, logs, watch, workers
+from gateway import errors, failures, logs, watch, workers
 from gateway.answer import Answer, environment, unread
 from gateway.heads import Request
 from gateway.listener import Listener, Named, Waiting, make_room
@@ -81,7 +81,8 @@ class GatewayWorker(ggevent.GeventWorker):
         sock.setblocking(1)
         tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
         pool = Pool(self.worker_connections)
-        listener = Listener(sock, handle=partial(self.handle, Named(sock)), spawn=pool, **tls)
+        handle = partial(self.handle, Named(sock))
+        listener = Listener(sock, self.cfg.workers, handle=handle, spawn=pool, **tls)
         listener.start()
         return listener
 
@@ -226,7 +227,7 @@ def explained(exc):
 
 def raw(error, request_id):
     """Return a whole HTTP answer for an error that no application has seen."""
-    response = errors.reply(error)
+    response = failures.reply(error)
     response.headers["x-request-id"] = request_id
     response.headers["connection"] = "close"
     head = "".join(f"{name}: {value}\r\n" for name, value in response.headers)

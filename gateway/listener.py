@@ -11,15 +11,19 @@ from gevent.server import StreamServer
 
 from gateway import watch
 
+AT_ONCE = 16  # connections that all workers take in a turn of their loops
+
 
 class Listener(StreamServer):
-    """Takes some new connections a turn of the loop.
+    """Takes some new connections a turn of the loop, so that of many each worker gets its part.
 
-    More would make the first of a thousand wait for the last; one alone would make a turn for each,
-    which costs a fifth more.
+    One alone would make a turn for each, which costs a fifth more; many would make the first of a
+    thousand wait for the last.
     """
 
-    max_accept = 16
+    def __init__(self, sock, workers, **options):
+        super().__init__(sock, **options)
+        self.max_accept = max(AT_ONCE // workers, 2)
 
     def close(self):
         """Take who has connected already, then stop listening: nobody is reset."""

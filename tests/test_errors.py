@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from gateway import errors
+from gateway import errors, failures
 
 # What a class needs to be made where it takes more than a message.
 ARGUMENTS = {
@@ -148,7 +148,7 @@ def test_key_error_asks_for_a_bearer_token():
 def test_reply_is_json_and_says_what_was_tried():
     error = made("UpstreamReset")
     error.routed = {"x-gateway-attempts": "a:429,b:reset"}
-    response = errors.reply(error)
+    response = failures.reply(error)
 
     assert (response.status_code, response.content_type) == (502, "application/json")
     assert response.headers["x-gateway-attempts"] == "a:429,b:reset"

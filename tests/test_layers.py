@@ -8,7 +8,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "gateway"
 LAYERS = [
     ["aside", "errors", "key", "metric_files", "periods"],
     ["config", "draining", "metrics", "gate", "sse", "tokens", "prices", "watch", "workers"],
-    ["tables", "engines"],
+    ["tables", "engines", "failures", "polling"],
     ["migrations"],
     ["database", "key_rows"],
     [

@@ -75,12 +75,14 @@ def load_settings():
 def open_database():
     """Give the database of the settings, migrated; end the command with a sentence if it fails."""
     from gateway import database, engines, errors
-    from gateway.limits import stores
 
     settings = load_settings()
     url = settings.server.database_url
     try:
-        stores.check(settings)
+        if settings.server.redis_url:
+            from gateway.limits import stores  # takes a while to import
+
+            stores.check(settings)
         database.upgrade(url)
         with contextlib.closing(database.Database(url)) as found:
             yield found

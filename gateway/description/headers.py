@@ -93,7 +93,8 @@ READ = {
         {"type": "boolean", "default": False},
     ),
     "StartingAfter": parameter(
-        "query", "starting_after", "Begin behind the event with this `sequence_number`.",
+        "query", "starting_after",
+        "Begin the stream behind the event with this `sequence_number`; nothing without `stream`.",
         {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
     ),
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from gateway import errors
+from gateway import failures
 from gateway.endpoints import (
     access,
     admission,
@@ -27,7 +27,7 @@ def register(app):
     for blueprint in (v1, health.bp, metrics.bp, description.bp):
         app.register_blueprint(blueprint)
     guard(app, app.extensions["gateway"])
-    errors.register(app, seen=journal.failed)
+    failures.register(app, seen=journal.failed)
 
 
 def guard(app, services):

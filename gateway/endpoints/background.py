@@ -26,15 +26,22 @@ def check(payload):
         )
 
 
-def accept(visit, payload):
+def accept(visit, payload, keep=None):
     """Queue a checked payload and answer with its Response; `visit` is all there is of the request.
 
     What nobody can answer is refused, and so is what builds on what is not here.
+    `keep(connection, response)` runs in the transaction that queues it.
     """
     services, key = visit.services, visit.key.id
     services.router.candidates(Call("responses", {**payload, "stream": False}, None), key)
     build(services, key, payload)
     payload = {**payload, "store": True}
+    kept = jobs.keeping(keep, partial(accepted, payload=payload))
+
+    def also(connection, row):
+        services.background.begin(connection, row, payload)
+        kept(connection, row)
+
     row = services.jobs.add(
         key,
         "responses",
@@ -42,9 +49,14 @@ def accept(visit, payload):
         visit.line.request_id,
         background=True,
         id=new_id(),
-        also=partial(services.background.begin, payload=payload),
+        also=also,
     )
     services.worker.poke()
+    return accepted(row, payload)
+
+
+def accepted(row, payload):
+    """Return the answer to a call that was queued."""
     return told(born(row, payload, QUEUED))
 
 

@@ -39,9 +39,8 @@ def starting_after(asked):
     return int(given)
 
 
-def resume(id, asked):
-    """Answer with the events of a background response behind `starting_after`."""
-    after = starting_after(asked)
+def resume(id, after):
+    """Answer with the events of a background response behind the one of a number."""
     if background.job_of(id) is None:
         found = services.stored.get(current().key.id, id)
         if found is None or found["background"]:

@@ -9,6 +9,7 @@ from gateway import errors, watch
 from gateway.endpoints import paging
 from gateway.endpoints.preferences import preferences
 from gateway.endpoints.visit import current
+from gateway.jobs.store import nothing
 from gateway.jobs.view import POLL_MS, ended, shown
 from gateway.schemas import wording
 from gateway.services import services
@@ -54,13 +55,28 @@ def cancel(id):
     return told(row)
 
 
-def accept(visit, endpoint, payload):
-    """Queue a checked payload and answer with the job; `visit` is all there is of the request."""
+def accept(visit, endpoint, payload, keep=None):
+    """Queue a checked payload and answer with the job; `visit` is all there is of the request.
+
+    `keep(connection, response)` runs in the transaction that queues it.
+    """
     services = visit.services
     call = Call(endpoint, {**payload, "stream": False}, None)
     services.router.candidates(call, visit.key.id)  # What nobody can answer is refused.
-    row = services.jobs.add(visit.key.id, endpoint, payload, visit.line.request_id)
+    row = services.jobs.add(
+        visit.key.id, endpoint, payload, visit.line.request_id, also=keeping(keep, accepted)
+    )
     services.worker.poke()
+    return accepted(row)
+
+
+def keeping(keep, answer):
+    """Return what keeps `answer(row)` in the transaction that adds the row of a job."""
+    return (lambda connection, row: keep(connection, answer(row))) if keep else nothing
+
+
+def accepted(row):
+    """Return the answer to a call that was queued."""
     response = told(row, 202)
     response.headers["location"] = f"/v1/jobs/{row.id}"
     response.headers["preference-applied"] = "respond-async"

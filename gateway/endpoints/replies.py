@@ -41,7 +41,7 @@ def unhurried(visit, response):
     return response
 
 
-def answer(visit, endpoint, payload, line, guard, patience=math.inf):
+def answer(visit, endpoint, payload, line, guard, patience=math.inf, keep=None):
     """Make a call that is waited for `patience` seconds, and return a response.
 
     With an Idempotency-Key this runs in a greenlet of its own: `visit` is all there is of the
@@ -49,11 +49,11 @@ def answer(visit, endpoint, payload, line, guard, patience=math.inf):
     """
     if endpoint == "responses" and payload.get("background"):
         guard.close()
-        return background.accept(visit, payload)
+        return background.accept(visit, payload, keep)
     prefer = visit.environ.get("HTTP_PREFER")
     if prefer is not None and wants_job(prefer):
         guard.close()
-        return jobs.accept(visit, endpoint, payload)
+        return jobs.accept(visit, endpoint, payload, keep)
     exchange = visit.services.exchange(endpoint, payload, guard, line, visit.ticket, visit.size)
     if "HTTP_TRACEPARENT" in visit.environ or "HTTP_OPENAI_BETA" in visit.environ:
         exchange.call.passed = passed(visit.environ)

@@ -26,9 +26,8 @@ def create():
 @bp.get("/responses/<id>")
 def show(id):
     """Show a response, or stream one that was made in the background."""
-    if following.wanted(request.args):
-        return following.resume(id, request.args)
-    return background.show(id)
+    streamed, after = following.wanted(request.args), following.starting_after(request.args)
+    return following.resume(id, after) if streamed else background.show(id)
 
 
 @bp.delete("/responses/<id>")

@@ -14,6 +14,7 @@ from functools import partial
 from gateway import errors
 from gateway.idempotency import rows
 from gateway.idempotency.run import Run
+from gateway.recordings import Lost, outside
 
 log = logging.getLogger("gateway")
 
@@ -75,7 +76,7 @@ class Idempotency:
 
     def alive(self, row):
         """Tell whether a call is still being made by the process that began it."""
-        return self.database.read(partial(rows.alive, row=row, clock=self.clock))
+        return self.database.read(partial(rows.alive, row=row))
 
     def writer(self, row):
         return self.recordings.writer(row["recording"], KEPT + SPARE)
@@ -84,9 +85,17 @@ class Idempotency:
         """Let a call be replayed, or its name be used again; within a transaction."""
         if kept:
             rows.keep(connection, row)
-        else:
-            rows.let_go(connection, row)
+        elif rows.let_go(connection, row):
             self.recordings.expire(connection, row["recording"], self.clock() + FREED)
+
+    def promise(self, connection, row, head, body):
+        """Let a call be replayed with this answer, within the transaction that does what it says.
+
+        Raises Lost, which undoes all of that, where the call is another's by now.
+        """
+        if not rows.keep(connection, row):
+            raise Lost()
+        outside.whole(connection, row["recording"], head, body, self.clock() + KEPT + SPARE)
 
     def run(self, stop):
         """Renew this process's leases until `stop` is set."""
@@ -100,12 +109,12 @@ class Idempotency:
 
     def beat(self):
         """Renew the leases of all calls whose end is not yet written down."""
-        self.running = {run for run in self.running if run.open}
+        self.running -= {run for run in list(self.running) if not run.open}
         if not self.running:
             return
-        work = partial(rows.beat, owner=self.owner, lease=LEASE, clock=self.clock)
+        work = partial(rows.beat, owner=self.owner, lease=LEASE)
         owned = self.database.write(work)
-        self.disown(owned - {run.row["recording"] for run in self.running})
+        self.disown(owned - {run.row["recording"] for run in list(self.running)})
 
     def disown(self, strays):
         """Free what was begun without our hearing of it, as when a database's answer got lost.
@@ -129,7 +138,7 @@ class Idempotency:
             time.sleep(LOOK)
 
     def busy(self):
-        return [run for run in self.running if run.thread.is_alive()]
+        return [run for run in list(self.running) if run.thread.is_alive()]
 
 
 class Sweep:

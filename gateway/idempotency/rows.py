@@ -1,11 +1,14 @@
 """The rows of calls with an Idempotency-Key: each function runs within one transaction."""
 
+import time
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.tables import idempotency as table
 
 BATCH = 200  # rows deleted at once
+LONGEST = 120  # seconds that no lease is given for
 
 INSERT = {
     dialect.__name__.rpartition(".")[2]: dialect.insert(table)
@@ -23,7 +26,10 @@ MINE = AS_SEEN & (table.c.owner == sa.bindparam("of_owner"))
 # Several machines may share a PostgreSQL, and then its own clock decides.
 MOMENT = sa.select(sa.extract("epoch", sa.func.clock_timestamp()).cast(sa.Double))
 FIND = sa.select(table).where(NAMED)
-TAKE_OVER = table.update().where(AS_SEEN)
+# Its owner may have ended it, or renewed its lease, since it was seen.
+TAKE_OVER = table.update().where(
+    AS_SEEN, table.c.lease_until.is_not_distinct_from(sa.bindparam("of_lease", type_=sa.Double()))
+)
 KEEP = table.update().where(MINE).values(owner=None, lease_until=None)
 FREE = table.delete().where(MINE)
 OWNED = table.c.owner == sa.bindparam("of_owner")
@@ -53,6 +59,20 @@ def moment(connection, clock):
     return connection.scalar(MOMENT) if connection.dialect.name == "postgresql" else clock()
 
 
+def tick(connection):
+    """Return the seconds that leases go by, of a clock that nobody puts forward or back."""
+    return (
+        connection.scalar(MOMENT) if connection.dialect.name == "postgresql" else time.monotonic()
+    )
+
+
+def lasts(connection, until):
+    """Tell whether a lease lasts; on SQLite one may be from before a restart of the machine."""
+    now = tick(connection)
+    shared = connection.dialect.name == "postgresql"
+    return now <= until and (shared or until <= now + LONGEST)
+
+
 def named(row):
     """Return the parameters that find a row by its name, and by the recording it was seen with."""
     return {
@@ -74,20 +94,21 @@ def begin(connection, row, lease, kept, clock):
     """
     while True:
         now = moment(connection, clock)
-        row = {**row, "lease_until": now + lease, "expires_at": now + kept}
+        row = {**row, "lease_until": tick(connection) + lease, "expires_at": now + kept}
         if connection.scalar(INSERT[connection.dialect.name], row) is not None:
             return row
         found = connection.execute(FIND, named(row)).mappings().first()
         if found is None:
             continue  # it was deleted just now
-        if not free(found, now):
+        if not free(connection, found, now):
             return dict(found)
-        if connection.execute(TAKE_OVER, {**named(found), **row}).rowcount:
+        seen = {**named(found), "of_lease": found["lease_until"]}
+        if connection.execute(TAKE_OVER, {**seen, **row}).rowcount:
             return row
 
 
-def free(row, now):
-    dead = row["owner"] is not None and row["lease_until"] < now
+def free(connection, row, now):
+    dead = row["owner"] is not None and not lasts(connection, row["lease_until"])
     return dead or row["expires_at"] <= now
 
 
@@ -101,15 +122,15 @@ def let_go(connection, row):
     return connection.execute(FREE, mine(row)).rowcount == 1
 
 
-def alive(connection, row, clock):
+def alive(connection, row):
     """Tell whether a row's call still runs, as far as its lease says."""
     until = connection.scalar(ALIVE, named(row))
-    return until is not None and until >= moment(connection, clock)
+    return until is not None and lasts(connection, until)
 
 
-def beat(connection, owner, lease, clock):
+def beat(connection, owner, lease):
     """Renew the lease of all that a process owns, and return their recordings' ids."""
-    until = moment(connection, clock) + lease
+    until = tick(connection) + lease
     return set(connection.scalars(BEAT, {"of_owner": owner, "until": until}))
 
 

@@ -1,8 +1,9 @@
 """What is asked of the table of jobs; statements are built once, because that costs more than
 running them.
 
-Parameters are named apart from columns. `now` is the clock's time, which PostgreSQL passes over:
-several machines may share it, and then its own clock decides.
+Parameters are named apart from columns. `now` is the clock's time, `tick` that of a clock that
+nobody puts forward or back, which leases go by. PostgreSQL passes over both: several machines may
+share it, and then its own clock decides.
 """
 
 import sqlalchemy as sa
@@ -25,17 +26,25 @@ class Now(FunctionElement):
     type, name, inherit_cache = sa.Double(), "now", True
 
 
+class Tick(FunctionElement):
+    """The seconds that leases go by, the same for all processes that share the database."""
+
+    type, name, inherit_cache = sa.Double(), "tick", True
+
+
 @compiles(Now)
+@compiles(Tick)
 def ours(element, compiler, **how):
-    return compiler.process(sa.bindparam("now", type_=sa.Double()), **how)
+    return compiler.process(sa.bindparam(element.name, type_=sa.Double()), **how)
 
 
 @compiles(Now, "postgresql")
+@compiles(Tick, "postgresql")
 def theirs(element, compiler, **how):
     return "extract(epoch from statement_timestamp())::float8"
 
 
-row, now = table.c, Now()
+row, now, tick = table.c, Now(), Tick()
 
 
 def given(name, type_=None):
@@ -97,7 +106,7 @@ CLAIM = (
     .values(
         status=RUNNING,
         worker=given("worker"),
-        lease_until=now + given("lease", sa.Double),
+        lease_until=tick + given("lease", sa.Double),
         attempts=row.attempts + 1,
         claims=row.claims + 1,
         started_at=now,
@@ -112,12 +121,12 @@ CLAIM = (
 ANSWERED = table.update().where(HELD).values(answered=True)
 OURS = (row.worker == given("worker")) & (row.status == RUNNING) & row.id.in_(among("ids"))
 LEASES = sa.select(
-    row.id, row.cancel, (row.lease_until < now + given("due", sa.Double)).label("due")
+    row.id, row.cancel, (row.lease_until < tick + given("due", sa.Double)).label("due")
 ).where(OURS)
 BEAT = (
     table.update()
     .where(OURS)
-    .values(lease_until=now + given("lease", sa.Double))
+    .values(lease_until=tick + given("lease", sa.Double))
     .returning(row.id, row.cancel)
 )
 
@@ -220,7 +229,9 @@ NEWEST = {
 PAGES = {(order, after): page(order, after) for order in ("asc", "desc") for after in (True, False)}
 
 # Sweeping. Rows that another sweep is just changing are passed over.
-LOST = (row.status == RUNNING) & (row.lease_until < now)
+# A lease that ends later than any is given for is from before a restart of the machine.
+OVER = (row.lease_until < tick) | (row.lease_until > tick + given("longest", sa.Double))
+LOST = (row.status == RUNNING) & OVER
 TRIED = row.answered | (row.attempts >= given("tries", sa.Integer))
 
 

@@ -5,6 +5,7 @@ only while the job is still its own: one that was given to another, or that has 
 changed any more.
 """
 
+import math
 import re
 import secrets
 import time
@@ -20,6 +21,7 @@ from gateway.jobs.background import NoBackground
 
 FORM = re.compile(r"(?:job|resp)_[0-9a-f]{32}")  # our ids: nothing else is looked for
 LEASE = 30  # seconds that a job is a worker's without a sign of life
+LONGEST = 120  # seconds that no lease is given for
 RENEW = 10  # seconds between two of these
 MOST = 10_000  # jobs of all keys that are queued and running
 NEAR = 500  # places below that which are given away one by one
@@ -61,6 +63,7 @@ class Jobs:
         self.told = told or NoBackground()
         self.per_key, self.kept = settings.per_key, settings.retention_hours * 3600
         self.peeks = engines.is_sqlite(database.url)
+        self.longest = LONGEST if self.peeks else math.inf
 
     def add(self, key, endpoint, payload, request_id, background=False, id=None, also=nothing):
         """Queue a job and return its row; it is on disk then. Raises JobQueueFull.
@@ -212,11 +215,11 @@ class Jobs:
         return {"of_error": error, "of_kept": self.kept}
 
     def read(self, fn, *args, **values):
-        values["now"] = self.clock()
+        values["now"], values["tick"] = self.clock(), time.monotonic()
         return self.database.read(lambda connection: fn(connection, *args, values=values))
 
     def write(self, fn, *args, **values):
-        values["now"] = self.clock()
+        values["now"], values["tick"] = self.clock(), time.monotonic()
         return self.database.write(lambda connection: fn(connection, *args, values=values))
 
 

@@ -58,7 +58,8 @@ class Sweep:
 
     def mend(self):
         """Mend a batch of each kind; tell whether there may be more."""
-        ended = {"of_kept": self.jobs.kept, "of_tries": TRIES}
+        longest = self.jobs.longest
+        ended = {"of_kept": self.jobs.kept, "of_tries": TRIES, "of_longest": longest}
         done = self.jobs.write(partial(rows.mend, told=self.jobs.told, said=SAID), **ended)
         for kind, number in done.items():
             swept(kind, number)

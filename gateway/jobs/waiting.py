@@ -1,46 +1,30 @@
-"""Waits for jobs to end: one query for all who wait in a process, and none while nobody does."""
+"""Waits for jobs to end."""
 
-import logging
-import threading
-
-from gateway import errors
 from gateway.jobs.statements import OPEN_STATUSES
-
-log = logging.getLogger("gateway")
+from gateway.polling import Polling
 
 INTERVAL = 0.15  # seconds between two looks
-IDLE = 1.0  # seconds between two looks at `stop` while nobody waits
 AT_ONCE = 500  # jobs looked for by one query
 
 
-class Waiting:
-    """Holds who waits for which job."""
+class Waiting(Polling):
+    """Holds who waits for which job, by its id.
+
+    They are let go when it has ended, or when this process is to go.
+    """
 
     def __init__(self, jobs):
-        self.jobs = jobs
-        self.waiters = {}  # id: events
-        self.wake = threading.Event()
-        self.closed = False
+        super().__init__(self.ended, INTERVAL, AT_ONCE, "jobs could not be waited for")
+        self.jobs, self.closed = jobs, False
+
+    def ended(self, ids):
+        """Return {id: True} of the jobs that have ended, or are gone."""
+        found = self.jobs.statuses(ids)
+        return {id: True for id in ids if found.get(id) not in OPEN_STATUSES}
 
     def wait(self, id, seconds, call):
-        """Return when a job has ended, after `seconds`, or when this process is to go.
-
-        `call(function, *args)` runs the wait, and may raise what ends it.
-        """
-        if self.closed:
-            return
-        over = threading.Event()
-        self.waiters.setdefault(id, []).append(over)
-        self.wake.set()
-        try:
-            call(over.wait, seconds)
-        finally:
-            self.leave(id, over)
-
-    def leave(self, id, over):
-        left = [each for each in self.waiters.pop(id, ()) if each is not over]
-        if left:
-            self.waiters[id] = left
+        if not self.closed:
+            super().wait(id, seconds, call)
 
     def close(self):
         """Let everybody go, and let nobody wait any more."""
@@ -48,35 +32,6 @@ class Waiting:
         for id in list(self.waiters):
             self.free(id)
 
-    def free(self, id):
-        for over in self.waiters.get(id, ()):
-            over.set()
-
     def run(self, stop):
-        """Look until `stop` is set."""
-        while not stop.is_set():
-            self.wake.clear()
-            if not self.waiters:
-                self.wake.wait(IDLE)
-                continue
-            stop.wait(INTERVAL)
-            self.look_safely()
+        super().run(stop)
         self.close()
-
-    def look_safely(self):
-        try:
-            self.look()
-        except errors.DependencyUnavailable:
-            pass  # The database has logged it; who waits gives up by itself.
-        except Exception as exc:
-            log.error("jobs could not be waited for", exc_info=exc)
-
-    def look(self):
-        """Free those whose job has ended, or is gone."""
-        ids = list(self.waiters)
-        for first in range(0, len(ids), AT_ONCE):
-            some = ids[first : first + AT_ONCE]
-            found = self.jobs.statuses(some)
-            for id in some:
-                if found.get(id) not in OPEN_STATUSES:
-                    self.free(id)

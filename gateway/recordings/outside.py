@@ -1,6 +1,6 @@
-"""The first and the last events of a recording that others write than its writer.
+"""The first and the last events of a recording, or all of it, that others write than its writer.
 
-Both belong to a change elsewhere, such as the end of a job, and are written in its transaction.
+They belong to a change elsewhere, such as the end of a job, and are written in its transaction.
 """
 
 import sqlalchemy as sa
@@ -20,6 +20,16 @@ LAST = (
 def begin(connection, id, data, expires_at):
     """Write the first part of a recording: whole events."""
     rows.insert(connection, [row(id, 0, 0, data, data.count(b"\n\n"), expires_at)])
+
+
+def whole(connection, id, head, data, expires_at):
+    """Write an answer with its head: all of a recording."""
+    pieces = list(cut([(data, 1)]))
+    found = [
+        row(id, part, 0, *piece, expires_at, over=part == len(pieces) - 1)
+        for part, piece in enumerate(pieces)
+    ]
+    rows.insert(connection, [row(id, rows.HEAD, 0, head, 0, expires_at), *found])
 
 
 def end(connection, id, last):

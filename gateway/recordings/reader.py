@@ -108,7 +108,7 @@ class Reader:
             if found:
                 return found
             self.live = True
-        row = self.poller.wait(self.id, self.part, seconds, self.call)
+        row = self.poller.wait((self.id, self.part), seconds, self.call)
         if row is None:
             return []
         self.live = len(row.data) < ROW // 2  # after a full one there may be more already

@@ -1,5 +1,6 @@
 """What was used: by key, by model or by day (UTC), and what a key has spent."""
 
+import itertools
 import math
 from functools import partial
 
@@ -11,12 +12,22 @@ from gateway.tables import usage_totals as totals
 from gateway.usage.writing import COUNTS, HOUR
 
 DAY = 24 * HOUR
+PART = 2**31  # what sums are taken apart by
 SUMS = ("requests", *COUNTS)
 BY = ("key", "model", "day")
 SINCE, FIRST = sa.bindparam("since"), sa.bindparam("first")
 # The rows of the hour that the window cuts; all other hours are there as sums. One statement reads
 # both, so that what is committed meanwhile is in both or in neither.
 CUT = (rows.c.created_at >= SINCE) & (rows.c.created_at < FIRST)
+
+
+def summed(column):
+    """Return the sum of a column, in parts that `joined` takes: SQLite's own would overflow."""
+    return sa.func.sum(column // PART), sa.func.sum(column % PART)
+
+
+def joined(high, low):
+    return None if high is None else int(high) * PART + int(low)
 
 
 def query(kind, hours, cut):
@@ -27,7 +38,7 @@ def query(kind, hours, cut):
     both = sa.union_all(
         whole.where((totals.c.kind == kind) & (totals.c.hour >= FIRST)), part.where(CUT)
     ).subquery()
-    sums = [sa.func.sum(both.c[name]) for name in SUMS]
+    sums = itertools.chain.from_iterable(summed(both.c[name]) for name in SUMS)
     return sa.select(both.c.found, *sums).group_by(both.c.found)
 
 
@@ -39,14 +50,11 @@ QUERIES = {
     ),
 }
 NAMES = sa.select(keys.c.id, keys.c.name)
-SPENT = sa.select(
-    sa.select(sa.func.sum(totals.c.cost))
+SPENT = sa.union_all(
+    sa.select(*summed(totals.c.cost))
     .where((totals.c.kind == "key") & (totals.c.name == sa.bindparam("key")))
-    .where(totals.c.hour >= FIRST)
-    .scalar_subquery(),
-    sa.select(sa.func.sum(rows.c.cost))
-    .where(CUT & (rows.c.key == sa.bindparam("key")))
-    .scalar_subquery(),
+    .where(totals.c.hour >= FIRST),
+    sa.select(*summed(rows.c.cost)).where(CUT & (rows.c.key == sa.bindparam("key"))),
 )
 
 
@@ -61,8 +69,8 @@ def spent(database, key, since):
 
     `key` is its public id. Quick where the window begins with an hour, as budgets' periods do.
     """
-    found = database.read(lambda c: c.execute(SPENT, {**window(since), "key": key}).one())
-    return sum(int(part or 0) for part in found)
+    found = database.read(lambda c: c.execute(SPENT, {**window(since), "key": key}).all())
+    return sum(joined(*parts) or 0 for parts in found)
 
 
 def report(database, by, since):
@@ -90,7 +98,6 @@ def read(connection, by, bounds):
     found = []
     for group, *sums in connection.execute(QUERIES[by], bounds):
         title = {"key": group, "name": names.get(group)} if by == "key" else {by: group}
-        # PostgreSQL's sums are decimals.
-        counts = (None if value is None else int(value) for value in sums)
+        counts = (joined(*parts) for parts in zip(sums[::2], sums[1::2], strict=True))
         found.append({**title, **dict(zip(SUMS, counts, strict=True))})
     return found

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from gateway import errors
 from gateway.tables import usage as rows
 from gateway.tables import usage_totals as totals
-from gateway.usage.writing import COUNTS, HOUR
+from gateway.usage.writing import COUNTS, HOUR, LARGEST
 
 log = logging.getLogger("gateway")
 
@@ -73,7 +73,12 @@ def purge_totals(connection, until):
 
 def added(one, other):
     """Add two sums, either of which may be unknown."""
-    return other if one is None else one if other is None else one + other
+    return other if one is None else one if other is None else min(one + other, LARGEST)
+
+
+def bounded(one, other):
+    """Return the expression that adds two sums, as far as a sum goes."""
+    return sa.case((one > LARGEST - other, LARGEST), else_=one + other)
 
 
 def upsert(connection):
@@ -82,7 +87,7 @@ def upsert(connection):
     statement = kind.insert(totals)
     new = statement.excluded
     sums = {
-        name: sa.func.coalesce(totals.c[name] + new[name], totals.c[name], new[name])
+        name: sa.func.coalesce(bounded(totals.c[name], new[name]), totals.c[name], new[name])
         for name in ("requests", *COUNTS)
     }
     return statement.on_conflict_do_update(index_elements=PLACE, set_=sums)

@@ -19,6 +19,7 @@ AT_ONCE = 100  # rows in one statement: SQLite takes 32,766 values, older ones f
 COLUMNS = tuple(str(column.name) for column in table.columns if column.name != "id")
 COUNTS = tuple(column.name for column in totals.columns)[4:]  # what is summed up, but for requests
 HOUR = 3600
+LARGEST = 2**62  # of a sum, which stays there: a bigint holds no more than twice that
 
 values = operator.itemgetter(*COLUMNS)
 
@@ -40,7 +41,11 @@ ON CONFLICT (kind, name, hour) DO UPDATE SET requests = usage_totals.requests + 
 """
 # One null does not make a sum unknown.
 ADD += listed(
-    COUNTS, "{0} = coalesce(usage_totals.{0} + excluded.{0}, usage_totals.{0}, excluded.{0})"
+    COUNTS,
+    "{0} = coalesce("
+    f"CASE WHEN usage_totals.{{0}} > {LARGEST} - excluded.{{0}} THEN {LARGEST} "
+    "ELSE usage_totals.{0} + excluded.{0} END, "
+    "usage_totals.{0}, excluded.{0})",
 )
 # SQLite has a single writer, so what this transaction inserts are the ids above the last.
 SQLITE_LAST = 'SELECT coalesce(max(id), 0) FROM "usage"'
@@ -68,8 +73,8 @@ POSTGRES = sa.text(
 def insert(connection, rows):
     """Insert the rows of requests that have none yet, and add them to the sums.
 
-    Rows are dicts with every column but the id. Other transactions that insert wait for what this
-    one has added, so let it be the last statement.
+    Rows are dicts with every column but the id, a few hundred of them. Other transactions that
+    insert wait for what this one has added, so let it be the last statement.
     """
     if connection.dialect.name == "sqlite":
         last = connection.exec_driver_sql(SQLITE_LAST).scalar()

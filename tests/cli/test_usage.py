@@ -2,6 +2,8 @@ import csv
 import datetime
 import io
 import json
+import subprocess
+import sys
 import time
 from decimal import Decimal
 
@@ -140,3 +142,13 @@ def test_nothing_used_is_said(database):
     assert done.stderr == "Nothing was used in this time.\n"
     assert run("--json").stdout == "[]\n"
     assert run("--csv").stdout.startswith("name,id,requests,") and run("--csv").exit_code == 0
+
+
+def test_report_imports_nothing_that_only_serves(key):
+    program = "import sys; from gateway.cli import main; main(['usage'], standalone_mode=False)"
+    program += "; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    loaded = set(done.stdout.decode().splitlines()[-1].split())
+    assert {"gateway.usage.report", "sqlalchemy"} <= loaded
+    serving = {"flask", "gevent", "gunicorn", "prometheus_client", "requests", "marshmallow"}
+    assert loaded & (serving | {"alembic", "lmdb"}) == set()

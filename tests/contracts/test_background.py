@@ -8,7 +8,7 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
-from gateway.database import Database, upgrade
+from gateway.database import Database
 from gateway.jobs.background import Background
 from gateway.jobs.ended import CANCELLED, Ended
 from gateway.jobs.recorded import Recorded
@@ -20,7 +20,6 @@ from gateway.tables import responses as responses_table
 from gateway.translate.response import skeleton
 from tests.contracts.queueing import HOUR, later, settings, sweep
 from tests.raw_client import events
-from tests.test_postgres import server, url  # noqa: F401
 
 DELTA = b'event: response.output_text.delta\ndata: {"delta":"%d"}\n\n'
 
@@ -90,6 +89,13 @@ class BackgroundContract:
     @pytest.fixture
     def site(self, database):
         return Site(database)
+
+    @pytest.fixture
+    def other(self, database, address):
+        """Another process."""
+        found = Database(address)
+        yield Site(found)
+        found.close()
 
     def test_end_stands_behind_what_was_written(self, site):
         claimed, sink = site.begin(1)
@@ -209,37 +215,8 @@ def together(*calls):
 
 
 class TestSQLite(BackgroundContract):
-    @pytest.fixture
-    def address(self, tmp_path):
-        return f"sqlite:///{tmp_path}/gateway.db"
-
-    @pytest.fixture
-    def database(self, address):
-        yield from opened(address)
-
-    @pytest.fixture
-    def other(self, database, address):
-        yield from another(address)
+    dialect = "sqlite"
 
 
 class TestPostgreSQL(BackgroundContract):
-    @pytest.fixture
-    def database(self, url):  # noqa: F811
-        yield from opened(url)
-
-    @pytest.fixture
-    def other(self, database, url):  # noqa: F811
-        yield from another(url)
-
-
-def opened(address):
-    upgrade(address)
-    found = Database(address)
-    yield found
-    found.close()
-
-
-def another(address):
-    found = Database(address)
-    yield Site(found)
-    found.close()
+    dialect = "postgresql"

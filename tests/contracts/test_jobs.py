@@ -7,7 +7,6 @@ import time
 import pytest
 
 from gateway import errors
-from gateway.database import Database, upgrade
 from gateway.jobs import store as module
 from gateway.jobs import sweep as sweeping
 from gateway.jobs.store import LEASE, Jobs
@@ -24,13 +23,12 @@ from tests.contracts.queueing import (
     sweep,
     used,
 )
-from tests.test_postgres import server, url  # noqa: F401
 
 UNKNOWN = "job_" + "0" * 32
 
 
 class JobsContract:
-    """Tests of a subclass whose fixture `database` is a migrated Database."""
+    """Tests of a subclass that names its `dialect`."""
 
     @pytest.fixture
     def jobs(self, database):
@@ -481,19 +479,8 @@ class JobsContract:
 
 
 class TestSQLite(JobsContract):
-    @pytest.fixture
-    def database(self, tmp_path):
-        address = f"sqlite:///{tmp_path}/gateway.db"
-        upgrade(address)
-        found = Database(address)
-        yield found
-        found.close()
+    dialect = "sqlite"
 
 
 class TestPostgreSQL(JobsContract):
-    @pytest.fixture
-    def database(self, url):  # noqa: F811
-        upgrade(url)
-        found = Database(url)
-        yield found
-        found.close()
+    dialect = "postgresql"

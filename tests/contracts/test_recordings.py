@@ -8,15 +8,14 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
-from gateway import errors
-from gateway.database import Database, upgrade
+from gateway import errors, polling
+from gateway.database import Database
 from gateway.metrics import tally
-from gateway.recordings import BROKEN, Broken, Lost, Recordings, flusher, poller, rows, writer
+from gateway.recordings import BROKEN, Broken, Lost, Recordings, flusher, rows, writer
 from gateway.recordings import reader as reading
 from gateway.tables import recordings as table
 from gateway.upstreams.base import PING
 from tests.contracts.keeping import HOUR, Clock
-from tests.test_postgres import server, url  # noqa: F401
 
 
 def event(number, text=b"x"):
@@ -73,7 +72,7 @@ class Away:
 
 
 class RecordingsContract:
-    """Tests of a subclass whose fixture `database` is a migrated Database."""
+    """Tests of a subclass that names its `dialect`."""
 
     @pytest.fixture
     def clock(self):
@@ -81,8 +80,8 @@ class RecordingsContract:
 
     @pytest.fixture(autouse=True)
     def quick(self, monkeypatch):
-        for loop in (flusher, poller):
-            monkeypatch.setattr(loop, "LOOK", 0.1)
+        monkeypatch.setattr(flusher, "LOOK", 0.1)
+        monkeypatch.setattr(polling, "IDLE", 0.1)
 
     @pytest.fixture
     def mine(self, database, clock):
@@ -212,7 +211,7 @@ class RecordingsContract:
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + 10
-        while len(mine.poller.waiting) < 20 or sum(map(len, mine.poller.waiting.values())) < 60:
+        while len(mine.poller.waiters) < 20 or sum(map(len, mine.poller.waiters.values())) < 60:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         for one in made:
@@ -226,7 +225,7 @@ class RecordingsContract:
         for thread in threads:
             thread.join(10)
         assert found == [event(0)] * 60
-        assert len(looks) == 1 and not mine.poller.waiting
+        assert len(looks) == 1 and not mine.poller.waiters
 
     def test_slow_reader_holds_a_few_rows(self, mine, other):
         made = mine.writer("r")
@@ -445,7 +444,7 @@ class RecordingsContract:
 
         with pytest.raises(KeyboardInterrupt):
             next(iter(mine.reader("r", call=leave)))
-        assert not mine.poller.waiting
+        assert not mine.poller.waiters
 
     def test_what_has_run_out_is_swept_in_batches(self, mine, clock, monkeypatch):
         monkeypatch.setattr("gateway.recordings.sweep.PAUSE", 0)
@@ -476,19 +475,8 @@ class RecordingsContract:
 
 
 class TestSQLite(RecordingsContract):
-    @pytest.fixture
-    def database(self, tmp_path):
-        address = f"sqlite:///{tmp_path}/gateway.db"
-        upgrade(address)
-        found = Database(address)
-        yield found
-        found.close()
+    dialect = "sqlite"
 
 
 class TestPostgreSQL(RecordingsContract):
-    @pytest.fixture
-    def database(self, url):  # noqa: F811
-        upgrade(url)
-        found = Database(url)
-        yield found
-        found.close()
+    dialect = "postgresql"

@@ -5,14 +5,13 @@ import threading
 import pytest
 
 from gateway import errors, stored
-from gateway.database import Database, upgrade
+from gateway.database import Database
 from gateway.stored import Stored
 from tests.contracts.keeping import HOUR, Clock, conversation, held, named, put, response, said
-from tests.test_postgres import server, url  # noqa: F401
 
 
 class StoredContract:
-    """Tests of a subclass whose fixture `database` is a migrated Database."""
+    """Tests of a subclass that names its `dialect`."""
 
     @pytest.fixture
     def clock(self):
@@ -236,13 +235,7 @@ class StoredContract:
 
 
 class TestSQLite(StoredContract):
-    @pytest.fixture
-    def database(self, tmp_path):
-        address = f"sqlite:///{tmp_path}/gateway.db"
-        upgrade(address)
-        found = Database(address)
-        yield found
-        found.close()
+    dialect = "sqlite"
 
     def test_nothing_is_stored_for_a_while_once_the_database_was_away(
         self, store, clock, tmp_path, caplog
@@ -263,9 +256,4 @@ class TestSQLite(StoredContract):
 
 
 class TestPostgreSQL(StoredContract):
-    @pytest.fixture
-    def database(self, url):  # noqa: F811
-        upgrade(url)
-        found = Database(url)
-        yield found
-        found.close()
+    dialect = "postgresql"

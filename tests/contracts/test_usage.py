@@ -7,8 +7,8 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from gateway import usage
-from gateway.database import Database, upgrade
+from gateway import prices, tokens, usage
+from gateway.database import Database
 from gateway.keys import KeyStore
 from gateway.tables import usage as table
 from gateway.tables import usage_totals as totals
@@ -17,8 +17,7 @@ from gateway.usage.recorder import Recorder
 from gateway.usage.report import SPENT, SUMS
 from gateway.usage.spool import Spool
 from gateway.usage.sweep import Sweep
-from gateway.usage.writing import COLUMNS, COUNTS, HOUR
-from tests.test_postgres import server, url  # noqa: F401
+from gateway.usage.writing import COLUMNS, COUNTS, HOUR, LARGEST
 from tests.test_usage import made
 
 DAY = 86400
@@ -65,7 +64,7 @@ def ids(database):
 
 
 class UsageContract:
-    """Tests of a subclass whose fixture `database` is a migrated Database."""
+    """Tests of a subclass that names its `dialect`."""
 
     def put(self, database, *rows):
         database.write(lambda connection: usage.insert(connection, list(rows)))
@@ -111,6 +110,30 @@ class UsageContract:
         assert row == {"model": "", "requests": 2, **dict.fromkeys(COUNTS)}
         self.put(database, made(3, created_at=START, cost=0), made(4, created_at=START, cost=5))
         assert usage.report(database, "model", START)[0]["cost"] == 5
+
+    def test_no_number_of_nonsense_calls_makes_a_sum_overflow(self, database):
+        hour, key = START // HOUR * HOUR, KEYS[0]
+        most = {"key": key, "model": "a", "cost": prices.LARGEST, "input_tokens": tokens.LARGEST}
+        rows = [made(number, created_at=hour + 1, **most) for number in range(10_000)]
+        for first in range(0, len(rows), 500):
+            self.put(database, *rows[first : first + 500])
+        sums = sa.select(totals.c.cost, totals.c.input_tokens, totals.c.requests)
+        one = (LARGEST, 10_000 * tokens.LARGEST, 10_000)
+        assert database.read(lambda c: set(c.execute(sums).all())) == {one}
+
+        hours = [
+            {"kind": kind, "name": name, "hour": hour + n * HOUR, "requests": 1, "cost": LARGEST}
+            for kind, name in (("key", key), ("model", "a"))
+            for n in (1, 2, 3)
+        ]
+        database.write(lambda c: c.execute(totals.insert(), hours) and None)
+        for by in ("key", "model", "day"):
+            assert sum(row["cost"] for row in usage.report(database, by, hour)) == 4 * LARGEST
+        for since in (hour + 0.5, 0):
+            assert usage.spent(database, key, since) >= 3 * LARGEST
+
+        Sweep(database, 1, clock=lambda: hour + 9 * DAY).sweep()
+        assert usage.spent(database, key, 0) == LARGEST
 
     def test_spent_is_what_a_key_s_rows_cost(self, database):
         rows = some(400)
@@ -272,13 +295,7 @@ def migrate(connection, revision):
 
 
 class TestSQLite(UsageContract):
-    @pytest.fixture
-    def database(self, tmp_path):
-        address = f"sqlite:///{tmp_path}/gateway.db"
-        upgrade(address)
-        found = Database(address)
-        yield found
-        found.close()
+    dialect = "sqlite"
 
     def plan(self, database, query, **values):
         text = query.compile(dialect=sa.dialects.sqlite.dialect(), compile_kwargs={})
@@ -289,12 +306,7 @@ class TestSQLite(UsageContract):
 
 
 class TestPostgreSQL(UsageContract):
-    @pytest.fixture
-    def database(self, url):  # noqa: F811
-        upgrade(url)
-        found = Database(url)
-        yield found
-        found.close()
+    dialect = "postgresql"
 
     def plan(self, database, query, **values):
         def explain(connection):

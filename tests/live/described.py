@@ -32,9 +32,6 @@ def before_call(context, case, kwargs):
     if right and isinstance(case.body, dict):
         case.body = representable(case.body)
         mend(case.body)
-    query = case.query or {}
-    if "starting_after" in query and str(query.get("stream", "false")).lower() in ("true", "false"):
-        query["stream"] = "true"  # else it means nothing
 
 
 def name_what_is_there(given, operation):

@@ -5,10 +5,12 @@ import http.client
 import time
 
 import openai
+import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from tests.serving import KEY, write_config
+from tests.serving import KEY, Gateway, write_config
+from tests.upstream import ScriptedUpstream
 
 EVENT = TypeAdapter(ResponseStreamEvent)
 TIMEOUTS = (
@@ -29,9 +31,20 @@ MODELS = ["mock-slow-100", "chat-mock-slow-100"]
 LEASE = 2
 
 
-def config_of(folder, upstream, more="", **how):
+@pytest.fixture(scope="module", name="upstream")
+def scripted():
+    with ScriptedUpstream() as found:
+        yield found
+
+
+@contextlib.contextmanager
+def serving(folder, upstream, more="", **how):
+    """A gateway for background responses, in whose log there are no tracebacks in the end."""
     more = CHAT_ONLY.replace("$URL", upstream.url) + more
-    return write_config(folder, upstream.url, timeouts=TIMEOUTS, more=more, **how)
+    path = write_config(folder, upstream.url, timeouts=TIMEOUTS, more=more)
+    with Gateway(path, **how) as found:
+        yield found
+        assert "Traceback" not in found.log_path.read_text()
 
 
 def client_of(gateway):

@@ -13,35 +13,27 @@ from tests.live.following import (
     MODELS,
     TEXT,
     client_of,
-    config_of,
     create,
     ended,
     followed,
     numbers,
     raw,
+    scripted,  # noqa: F401
+    serving,
     taken,
     valid,
     without_pings,
 )
-from tests.serving import KEY, Gateway
-from tests.upstream import ScriptedUpstream
+from tests.serving import KEY
 
 pytestmark = pytest.mark.live
 
 
 @pytest.fixture(scope="module")
-def upstream():
-    with ScriptedUpstream() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def gateway(tmp_path_factory, upstream):
     """One gateway of two workers, so that many calls come to another one than runs the job."""
-    path = config_of(tmp_path_factory.mktemp("background"), upstream)
-    with Gateway(path, workers=2) as found:
+    with serving(tmp_path_factory.mktemp("background"), upstream, workers=2) as found:
         yield found
-        assert "Traceback" not in found.log_path.read_text()
 
 
 @pytest.fixture

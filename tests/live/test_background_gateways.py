@@ -16,43 +16,32 @@ from tests.live.following import (
     MODELS,
     TEXT,
     client_of,
-    config_of,
     create,
     ended,
     followed,
     numbers,
     raw,
+    scripted,  # noqa: F401
+    serving,
     taken,
     without_pings,
 )
 from tests.live.job_workers import launch
 from tests.live.twice import wait_for
-from tests.serving import Gateway
 from tests.test_postgres import server, url  # noqa: F401
-from tests.upstream import ScriptedUpstream
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with ScriptedUpstream() as found:
-        yield found
 
 
 @pytest.fixture
 def pair(tmp_path_factory, upstream, url):  # noqa: F811
     """Two gateways on one PostgreSQL; the second accepts and reads, but runs no jobs."""
-    started = []
+    how = {"environ": {"GATEWAY_DATABASE_URL": url}, "command": launch(False, LEASE)}
     with contextlib.ExitStack() as stack:
-        for more in ("", "[jobs]\nconcurrency = 0\n"):
-            path = config_of(tmp_path_factory.mktemp("pair"), upstream, more)
-            environ = {"GATEWAY_DATABASE_URL": url}
-            own = Gateway(path, environ=environ, command=launch(False, LEASE))
-            started.append(stack.enter_context(own))
-        yield started
-        for own in started:
-            assert "Traceback" not in own.log_path.read_text()
+        yield [
+            stack.enter_context(serving(tmp_path_factory.mktemp("pair"), upstream, more, **how))
+            for more in ("", "[jobs]\nconcurrency = 0\n")
+        ]
 
 
 def test_two_gateways_share_their_responses(pair, upstream):

@@ -76,10 +76,19 @@ def test_stream_goes_on_behind_a_number(client, services, after):
 
 
 @pytest.mark.parametrize("given", ["x", "-1", "", "1.5", "9" * 30, "%00", "٣"])
-def test_bad_number_is_refused(client, given):
+@pytest.mark.parametrize("stream", ["stream=true&", "stream=false&", ""])
+def test_bad_number_is_refused(client, given, stream):
     id = accepted(client)["id"]
-    answer = get(client, id, f"?stream=true&starting_after={given}")
+    answer = get(client, id, f"?{stream}starting_after={given}")
     refused(answer, 400, "invalid_value", "starting_after")
+
+
+@pytest.mark.parametrize("stream", ["stream=false&", ""])
+def test_number_means_nothing_without_a_stream(client, services, stream):
+    id = accepted(client)["id"]
+    run(services)
+    for after in (0, 99):
+        assert get(client, id, f"?{stream}starting_after={after}").json == get(client, id).json
 
 
 def test_word_that_is_no_boolean_is_refused(client):
