@@ -1,5 +1,6 @@
 """The soak's judgement: what is wrong is found, what a kill explains is not, on made-up books."""
 
+import time
 from collections import defaultdict
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from bench.soak.kinds import KINDS
 
 KIND = {kind.name: kind for kind in KINDS}
 KILL = 100.0
-ROW = {"end": "ok", "code": None, "usage_source": "upstream", "endpoint": "chat"}
+ROW = {"end": "ok", "code": None, "usage_source": "upstream", "endpoint": "chat", "created_at": 0}
 
 
 def call(kind="chat", outcome="200", began=90.0, ended=99.8, number=1, **more):
@@ -96,6 +97,13 @@ BEFORE, DURING = (90.0, None, 98.9), (90.0, None, 99.5)
 def test_rows_are_the_exchanges_less_what_a_kill_has_taken(found, book, wrong, lost):
     seen = checks.Rows([found], book, [KILL])
     assert (len(seen.wrong), seen.lost) == (wrong, lost)
+
+
+@pytest.mark.parametrize(("before", "wrong"), [(0.3, 0), (2.0, 1), (-2.0, 1)])
+def test_a_row_whose_log_line_a_kill_has_taken_is_somebodys(before, wrong):
+    at = KILL - before + time.time() - time.monotonic()
+    book = books([], of_call=defaultdict(list, {None: [row() | {"created_at": at}]}))
+    assert len(checks.Rows([call("models")], book, [KILL]).wrong) == wrong
 
 
 @pytest.mark.parametrize(

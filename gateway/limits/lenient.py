@@ -38,6 +38,21 @@ class Lenient:
     def seed(self, *asked):
         return self.safely(self.store.seed, asked)
 
+    def each(self, asks):
+        """Ask several things, (method's name, its arguments…), up to the first that is refused.
+
+        A store that can do them at once is asked once.
+        """
+        together = getattr(self.store, "each", None)
+        if together is not None:
+            return self.safely(together, (asks,)) or [None] * len(asks)
+        found = []
+        for method, *args in asks:
+            found.append(self.safely(getattr(self.store, method), args))
+            if found[-1] is not None and not found[-1][0]:
+                break
+        return found
+
     def safely(self, method, asked):
         try:
             return method(*asked)

@@ -56,33 +56,45 @@ class Ticket:
         self.open = True
         try:
             expected = estimate.of(call)
-            self.take_slot()
-            self.take_tokens(*expected.tokens())
-            self.take_money(expected, call.price)
+            wanted, least = expected.tokens()
+            asks = [*self.slot_asked(), *self.tokens_asked(wanted, least)]
+            asks += self.money_asked(expected, call.price)
+            if asks:
+                self.take(asks, least)
         except BaseException:
             self.settle(None, None)
             raise
 
-    def take_slot(self):
-        key = self.key
-        if key.concurrency is None:
-            return
-        self.slot = self.store.take(f"slots:{key.id}", key.concurrency, 1)
-        if self.slot is not None and not self.slot.amount:
-            raise refused("concurrency", refusals.concurrency(key))
+    def take(self, asks, least):
+        """Ask for (what it is for, method, arguments…) and note what was given."""
+        given = self.store.each([ask[1:] for ask in asks])
+        for (kind, *_), found in zip(asks, given, strict=False):  # no more after a refusal
+            setattr(self, kind, found)
+            if found is not None and not found[0]:
+                raise self.refusal(kind, found, least)
 
-    def take_tokens(self, wanted, least):
+    def refusal(self, kind, found, least):
+        key = self.key
+        if kind == "slot":
+            return refused("concurrency", refusals.concurrency(key))
+        if kind == "tokens":
+            return refused("tokens", refusals.tokens(key, found, least))
+        return refused("budget", refusals.budget(key, found.left))
+
+    def slot_asked(self):
+        key = self.key
+        if key.concurrency is not None:
+            yield "slot", "take", f"slots:{key.id}", key.concurrency, 1
+
+    def tokens_asked(self, wanted, least):
         key = self.key
         if key.tpm is None:
             return
         if least > key.tpm:
             raise refused("tokens", refusals.beyond(key, least))
-        wanted = min(wanted, key.tpm)
-        window = self.tokens = self.store.hit(f"tpm:{key.id}", key.tpm, MINUTE, wanted, least)
-        if window is not None and not window.taken:
-            raise refused("tokens", refusals.tokens(key, window, least))
+        yield "tokens", "hit", f"tpm:{key.id}", key.tpm, MINUTE, min(wanted, key.tpm), least
 
-    def take_money(self, expected, price):
+    def money_asked(self, expected, price):
         key = self.key
         if key.budget is None:
             return
@@ -94,10 +106,7 @@ class Ticket:
             return
         never = key.budget + 1  # What is above the whole budget need not be told apart.
         least = min(max(least, 1), never)
-        wanted = min(max(wanted, least), never)
-        self.money = self.store.take(self.account, key.budget, wanted, least)
-        if self.money is not None and not self.money.amount:
-            raise refused("budget", refusals.budget(key, self.money.left))
+        yield "money", "take", self.account, key.budget, min(max(wanted, least), never), least
 
     def settle(self, usage, cost, kept=False):
         """Give back what was reserved, and count what was used: a Usage and nano-USD, or None.
@@ -108,14 +117,18 @@ class Ticket:
         if not self.open:
             return
         self.open = False
-        if self.slot is not None and self.slot.amount:
-            self.store.settle(f"slots:{self.key.id}", self.slot)
-        if self.key.tpm is not None:
-            self.settle_tokens(usage, kept)
-        if self.account is not None:
-            self.settle_money(cost, kept and usage is None)
+        asks = [*self.slot_given(), *self.tokens_given(usage, kept)]
+        asks += self.money_given(cost, kept and usage is None)
+        if asks:
+            self.store.each(asks)
 
-    def settle_tokens(self, usage, kept):
+    def slot_given(self):
+        if self.slot is not None and self.slot.amount:
+            yield "settle", f"slots:{self.key.id}", self.slot
+
+    def tokens_given(self, usage, kept):
+        if self.key.tpm is None:
+            return
         window = self.tokens
         counted = window.taken if window is not None else 0
         if usage is not None:
@@ -123,13 +136,15 @@ class Ticket:
         else:
             more = 0 if kept else -counted
         if more:
-            self.store.add(f"tpm:{self.key.id}", MINUTE, more, window if more < 0 else None)
+            yield "add", f"tpm:{self.key.id}", MINUTE, more, window if more < 0 else None
 
-    def settle_money(self, cost, kept):
+    def money_given(self, cost, kept):
+        if self.account is None:
+            return
         held = self.money.amount if self.money is not None else 0
         used = held if kept else cost or 0
         if held or used:
-            self.store.settle(self.account, self.money if held else None, used)
+            yield "settle", self.account, self.money if held else None, used
 
     def write(self, headers):
         """Put what is left of the limits into an answer's headers."""

@@ -62,14 +62,17 @@ class Windows(Storage, SlidingWindowCounterSupport):
 
     def hit(self, name, limit, seconds, amount=1, least=None):
         """Count `amount`, or what is left if that is at least `least`; return the Window."""
-        key = record_key(b"w", name)
         with self.records.begin() as txn:
-            now = self.clock()
-            number, count, ahead = read(txn.get(key), seconds, now, limit)
-            taken = share(amount, least, limit - count.weighted())
-            if taken or ahead:
-                count = count.plus(taken)
-                txn.put(key, RECORD.pack(seconds, number, count.before, count.current))
+            return self.hit_in(txn, name, limit, seconds, amount, least)
+
+    def hit_in(self, txn, name, limit, seconds, amount=1, least=None):
+        """Do what `hit` does within a transaction."""
+        key, now = record_key(b"w", name), self.clock()
+        number, count, ahead = read(txn.get(key), seconds, now, limit)
+        taken = share(amount, least, limit - count.weighted())
+        if taken or ahead:
+            count = count.plus(taken)
+            txn.put(key, RECORD.pack(seconds, number, count.before, count.current))
         needed = amount if least is None else max(least, 1)
         remaining = max(limit - count.weighted(), 0)
         return Window(taken, remaining, count.reset(limit, needed, taken), at=now)
@@ -81,17 +84,20 @@ class Windows(Storage, SlidingWindowCounterSupport):
 
     def add(self, name, seconds, amount, since=None):
         """Count without asking, or give back what was counted at `since`, in its own window."""
-        key = record_key(b"w", name)
         with self.records.begin() as txn:
-            now = self.clock()
-            number, count, _ = read(txn.get(key), seconds, now)
-            before, current = count.before, count.current
-            age = number - int((now if since is None else since) // seconds)
-            if amount >= 0 or age <= 0:
-                current = min(max(current + amount, 0), LARGEST)
-            elif age == 1:
-                before = max(before + amount, 0)
-            txn.put(key, RECORD.pack(seconds, number, before, current))
+            self.add_in(txn, name, seconds, amount, since)
+
+    def add_in(self, txn, name, seconds, amount, since=None):
+        """Do what `add` does within a transaction."""
+        key, now = record_key(b"w", name), self.clock()
+        number, count, _ = read(txn.get(key), seconds, now)
+        before, current = count.before, count.current
+        age = number - int((now if since is None else since) // seconds)
+        if amount >= 0 or age <= 0:
+            current = min(max(current + amount, 0), LARGEST)
+        elif age == 1:
+            before = max(before + amount, 0)
+        txn.put(key, RECORD.pack(seconds, number, before, current))
 
     def count(self, name, seconds, limit=None):
         with self.records.begin() as txn:
