@@ -220,10 +220,16 @@ class Tally:
     def run(self, stop):
         """Flush until `stop` is set."""
         _build.labels(version()).set(1)
+        said = False
         while not stop.wait(INTERVAL):
             try:
                 self.flush()
-            except Exception:  # a full disk, for example; the next look may find room again
+                said = False
+            except OSError as exc:  # the disk is full, or the folder gone with the master's end
+                if not said:
+                    log.error("the metrics could not be written: %s", exc.strerror)
+                said = True
+            except Exception:
                 log.exception("the metrics could not be written")
 
 

@@ -124,17 +124,26 @@ def test_text_has_every_metric_s_name():
         assert f"\n{name} " in text
 
 
-def test_a_flush_that_fails_ends_no_metrics(monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("fault", "lines"),
+    [
+        (OSError(errno.ENOSPC, "no room"), ["the metrics could not be written: no room"]),
+        (ValueError("odd"), ["the metrics could not be written"] * 2),
+    ],
+)
+def test_flushes_that_fail_end_no_metrics_and_a_fault_of_the_disk_is_said_once(
+    monkeypatch, caplog, fault, lines
+):
     stop, flushed = threading.Event(), []
 
     def flush():
         flushed.append(1)
-        if len(flushed) == 1:
-            raise OSError(errno.ENOSPC, "no room")
+        if len(flushed) < 3:
+            raise fault
         stop.set()
 
     monkeypatch.setattr(metrics, "INTERVAL", 0.01)
     monkeypatch.setattr(tally, "flush", flush)
     tally.run(stop)
-    assert len(flushed) == 2
-    assert [line.message for line in caplog.records] == ["the metrics could not be written"]
+    assert len(flushed) == 3
+    assert [line.getMessage() for line in caplog.records] == lines

@@ -139,7 +139,7 @@ def usage_rows(gateway, *answers):
 
 def assert_nothing_wrong(gateway):
     found = [line for line in gateway.log() if "exception" in line]
-    assert found == []
+    assert found == [], found
 
 
 def resident(gateway):
