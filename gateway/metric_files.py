@@ -93,15 +93,27 @@ def fold(path, kind, into):
 def text(folder):
     """Return the Prometheus text of all the files."""
     from prometheus_client import CollectorRegistry, generate_latest
-    from prometheus_client.multiprocess import MultiProcessCollector
 
     # Those of a master that was killed, or of a job worker, have had nobody to see them die.
     if any(gone(pid) for _, _, pid in files(folder)):
         bury(folder)
     registry = CollectorRegistry()
     with locked(folder, fcntl.LOCK_SH):  # what is being folded would be seen twice, or not at all
-        MultiProcessCollector(registry, folder)
+        registry.register(Begun(folder))
         return generate_latest(registry)
+
+
+class Begun:
+    """Collects from the files of a folder; one that has just been made is empty for a moment."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def collect(self):
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        found = [path for path, _, _ in files(self.folder) if os.path.getsize(path)]
+        return MultiProcessCollector.merge(found, accumulate=True)
 
 
 def files(folder):

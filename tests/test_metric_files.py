@@ -130,6 +130,13 @@ def test_file_that_is_broken_is_dropped_and_told(start, tmp_path, caplog):
     assert "metrics of a dead process are lost" in caplog.text
 
 
+def test_file_that_a_process_has_just_made_is_passed_over(start, tmp_path):
+    start(count=2)
+    (tmp_path / f"counter_{os.getpid()}.db").touch()
+    (tmp_path / f"gauge_livesum_{os.getpid()}.db").touch()
+    assert f"{REQUESTS} 2.0" in metric_files.text(str(tmp_path)).decode()
+
+
 def test_sum_is_never_seen_short_or_double_while_the_dead_are_folded(start, tmp_path):
     dead = [start(100) for _ in range(6)]
     for process in dead:
