@@ -7,46 +7,38 @@ head together with the first block of its body.
 import socket
 import time
 from email.utils import formatdate
-from urllib.parse import unquote_to_bytes
-
-NAMES = {}  # header name to its key, for the few names that nearly all requests have
-MOST_NAMES = 500
 
 
-def environment(req, sock, addr, listener, shared):
-    """Return a request's WSGI environment; `listener` is the accepting socket's own address."""
+def place(listener):
+    """Return what of an environment depends on the accepting socket's own address alone."""
     server = listener if isinstance(listener, tuple) else ("localhost", "")
-    environ = {
+    return {
+        "gateway.listener": listener,
+        "SCRIPT_NAME": "",
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1]),
+    }
+
+
+def environment(req, sock, addr, shared):
+    """Return a request's WSGI environment; `shared` is what those of its listener have in common.
+
+    `req` is a `heads.Request` or a `heads.Known`.
+    """
+    version = req.version
+    return {
         **shared,
         "wsgi.input": Continue(req.body, sock) if req._expected_100_continue else req.body,
         "wsgi.url_scheme": req.scheme,
         "gunicorn.socket": sock,
-        "gateway.listener": listener,
         "REQUEST_METHOD": req.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(req.path).decode("latin-1"),
+        "PATH_INFO": req.path_info,
         "QUERY_STRING": req.query,
         "RAW_URI": req.uri,
-        "SERVER_PROTOCOL": f"HTTP/{req.version[0]}.{req.version[1]}",
-        "SERVER_NAME": server[0],
-        "SERVER_PORT": str(server[1]),
+        "SERVER_PROTOCOL": "HTTP/1.1" if version == (1, 1) else f"HTTP/{version[0]}.{version[1]}",
         "REMOTE_ADDR": addr[0] if isinstance(addr, tuple) else str(addr or ""),
+        **req.fields,
     }
-    for name, value in req.headers:
-        key = NAMES.get(name) or key_of(name)
-        # A header that comes twice is joined, so that no second one is ever overlooked.
-        environ[key] = f"{environ[key]},{value}" if key in environ else value
-    return environ
-
-
-def key_of(name):
-    """Return the key of a header in the environment."""
-    key = name.replace("-", "_")
-    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        key = f"HTTP_{key}"
-    if len(NAMES) < MOST_NAMES:
-        NAMES[name] = key
-    return key
 
 
 class Continue:
@@ -91,6 +83,7 @@ class Answer:
         self.closing = req.should_close()
         self.status, self.headers = None, ()
         self.started = self.chunked = self.bare = False
+        self.ahead = 0  # bytes of the next block that have been sent already
 
     def start_response(self, status, headers, exc_info=None):
         if self.status is not None and exc_info is None:
@@ -100,7 +93,7 @@ class Answer:
         self.status, self.headers = status, headers
         code = int(status[:3])
         self.bare = self.method == "HEAD" or code in (204, 304)
-        if not self.bare and not any(name.lower() == "content-length" for name, _ in headers):
+        if not self.bare and not sized(headers):
             self.chunked = self.version >= (1, 1)
             self.closing = self.closing or not self.chunked
         return self.write
@@ -111,23 +104,41 @@ class Answer:
             return
         if self.chunked:
             block = b"%X\r\n%b\r\n" % (len(block), block)
+        if not self.started:
+            self.started = True
+            block = self.head() + block
         self.send(block)
+
+    def push(self, block):
+        """Send a block at once and tell whether all of it went; write() sends the rest of it.
+
+        Unlike write() this never waits, so that it may be called in the hub.
+        """
+        if not (self.started and self.chunked) or self.plain is self.sock:
+            return False
+        data = b"%X\r\n%b\r\n" % (len(block), block)
+        try:
+            sent = self.plain.send(data)
+        except OSError:  # write() will meet it too
+            return False
+        self.ahead = sent if sent < len(data) else 0
+        return not self.ahead
 
     def close(self):
         """Send what is still to be sent, and the end."""
-        if self.chunked:
-            self.send(b"0\r\n\r\n")
-        elif not self.started:
-            self.send(b"")
-
-    def send(self, data):
         if not self.started:
             self.started = True
-            data = self.head() + data
-        try:
-            sent = self.plain.send(data)
-        except BlockingIOError:
-            sent = 0
+            self.send(self.head() + b"0\r\n\r\n" * self.chunked)
+        elif self.chunked:
+            self.send(b"0\r\n\r\n")
+
+    def send(self, data):
+        sent, self.ahead = self.ahead, 0
+        if not sent:
+            try:
+                sent = self.plain.send(data)
+            except BlockingIOError:
+                pass
         while sent < len(data):
             # Not sendall, whose timeout counts from its beginning: who reads slowly is still there.
             sent += self.sock.send(memoryview(data)[sent:])
@@ -144,6 +155,12 @@ class Answer:
         if head.count("\n") != expected or head.count("\r") != expected or "\0" in head:
             raise ValueError("a line break in a response header")
         return f"{head}\r\n".encode("latin-1")
+
+
+def sized(headers):
+    """Tell whether a response says how long it is."""
+    size = len("content-length")
+    return any([len(name) == size and name.lower() == "content-length" for name, _ in headers])
 
 
 def unread(body):

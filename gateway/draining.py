@@ -56,16 +56,17 @@ class Master:
         self.path = place(settings, "running")
 
     def stay(self):
-        """Lock the file for as long as this process lives."""
+        """Lock the file for as long as this process lives; tell whether it is locked."""
         # A gateway without a place for it serves all the same.
         with contextlib.suppress(OSError):
             folder(self.path)
             file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             for _ in range(TRIES):
                 if locked(file):
-                    return
+                    return True
                 time.sleep(PAUSE)
             os.close(file)
+        return False
 
     @property
     def runs(self):

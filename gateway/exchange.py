@@ -1,5 +1,6 @@
 """One client call, from accepted to settled: `run()` it, and it settles itself exactly once."""
 
+import functools
 import logging
 import time
 from urllib.parse import quote
@@ -147,10 +148,16 @@ def routed(call):
     found = {}
     if call.upstream is not None:
         found["x-gateway-upstream"] = call.upstream
-        found["x-gateway-model"] = quote(call.upstream_model, safe="/:@ ")
+        found["x-gateway-model"] = quoted(call.upstream_model)
     if len(call.attempts) > 1:
         found["x-gateway-attempts"] = ",".join(call.attempts)
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def quoted(model):
+    """Return a model's name as a header can hold it; the same few are asked for again and again."""
+    return quote(model, safe="/:@ ")
 
 
 class WholeReply:
@@ -175,8 +182,9 @@ class StreamReply:
         """Yield what the client gets; a fault from here on is an event of the stream."""
         try:
             yield self.said(self.first)
+            line = self.exchange.line
             for block in self.blocks:
-                yield self.said(block)
+                yield block if block and line.ttft is not None else self.said(block)
         except watch.Gone:
             if self.call.watch.drained is None:
                 self.exchange.settle(end="cancelled")

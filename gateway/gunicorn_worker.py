@@ -14,17 +14,16 @@ import time
 from functools import partial
 
 import gevent
-from gevent.pool import Pool
 from gunicorn.http import errors as http
-from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import WSGIErrorsWrapper
 from gunicorn.sock import ssl_context
 from gunicorn.workers import ggevent
 
 from gateway import errors, failures, logs, watch, workers
-from gateway.answer import Answer, environment, unread
-from gateway.heads import Request
-from gateway.listener import Listener, Named, Waiting, make_room
+from gateway.answer import Answer, environment, place, unread
+from gateway.incoming import Incoming
+from gateway.listener import Listener, Named, Waiting, make_room, readable
+from gateway.pacing import Pace, Share
 
 log = logging.getLogger("gateway")
 
@@ -37,9 +36,6 @@ MARGIN = 2  # seconds before the master kills at which the calls that still run 
 LAST = 1.2  # seconds that they have for their last words
 LEFT = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)  # what a client's leaving looks like
 SPARE = 0.5  # seconds that jobs, which have more to write down, are told sooner
-
-
-RequestParser.mesg_class = Request
 
 
 class GatewayWorker(ggevent.GeventWorker):
@@ -62,12 +58,15 @@ class GatewayWorker(ggevent.GeventWorker):
         self.cfg.__dict__.update({name: setting.get() for name, setting in settings})
         # gunicorn's own loop does the same, and asks each time for what is hardly ever wanted.
         http2 = self.cfg.is_ssl or self.cfg.http2_cleartext != "off"
-        self.special = http2 or self.cfg.protocol != "http" or not self.cfg.keepalive
+        other = self.cfg.protocol != "http" or self.cfg.proxy_protocol != "off"
+        self.special = http2 or other or not self.cfg.keepalive
+        self.places = {}  # what environments have in common, by the listener's own address
         make_room(2 * self.cfg.worker_connections)
         super().init_process()
 
     def run(self):
         """Serve until this worker is to end, then until its requests and jobs have ended."""
+        self.pace, self.share = Pace(), Share()
         listeners = [self.listen(sock) for sock in self.sockets]
         while self.alive:
             self.notify()
@@ -80,9 +79,8 @@ class GatewayWorker(ggevent.GeventWorker):
     def listen(self, sock):
         sock.setblocking(1)
         tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
-        pool = Pool(self.worker_connections)
-        handle = partial(self.handle, Named(sock))
-        listener = Listener(sock, self.cfg.workers, handle=handle, spawn=pool, **tls)
+        handle, most = partial(self.handle, Named(sock)), self.worker_connections
+        listener = Listener(sock, self.cfg.workers, most, handle=handle, **tls)
         listener.start()
         return listener
 
@@ -93,8 +91,9 @@ class GatewayWorker(ggevent.GeventWorker):
         self.patience = QUIET
         for waiting in list(self.idle):
             waiting.hurry(QUIET)
-        jobs = gevent.spawn(self.wsgi.extensions["gateway"].drain, seconds - SPARE)
-        while any(listener.busy for listener in listeners) or not jobs.ready():
+        gateway = self.wsgi.extensions["gateway"]
+        jobs = gevent.spawn(gateway.drain, seconds - SPARE)
+        while any(listener.busy for listener in listeners) or not jobs.ready() or gateway.outlived:
             self.notify()
             gevent.sleep(LATER)
             now = time.monotonic()
@@ -102,11 +101,12 @@ class GatewayWorker(ggevent.GeventWorker):
             if now >= told:
                 self.patience = 0
                 watch.drain(errors.ServerDraining)
+                gateway.idempotency.stop()
             if now >= told + LAST:
                 self.log.warning("Worker ends what has not ended in time (pid:%s)", self.pid)
                 break
         for listener in listeners:
-            listener.pool.kill(timeout=LATER)
+            listener.kill(LATER)
 
     def notify(self):
         """Tell the master that this worker lives; without a master it is to end."""
@@ -119,23 +119,24 @@ class GatewayWorker(ggevent.GeventWorker):
         self.alive, self.hurried = False, True
 
     def timeout_ctx(self):
-        return Waiting(self.idle, self.patience)
+        return self.waiting(gevent.getcurrent().client)
+
+    def waiting(self, client):
+        return Waiting(self.idle, self.patience, client)
 
     def handle(self, listener, client, addr):
         """Answer the requests of one connection, one after the other."""
-        gevent.getcurrent().client = client
         if self.special:
+            gevent.getcurrent().client = client
             return super().handle(listener, client, addr)
         request, name = None, listener.getsockname()
         try:
-            parser = RequestParser(self.cfg, client, addr)
-            while True:
-                request = None
-                with self.timeout_ctx():
-                    request = next(parser)
-                if request is None:
-                    return
+            waiting = partial(self.waiting, client)
+            incoming = Incoming(self.cfg, client, addr, waiting, self.share.step)
+            while (request := incoming.next()) is not None:
+                self.pace.step()
                 self.handle_request(name, request, client, addr)
+                request = None  # a body would be held while nothing comes
         except (StopIteration, http.NoMoreData):
             return
         except OSError as exc:
@@ -155,7 +156,9 @@ class GatewayWorker(ggevent.GeventWorker):
         answer = Answer(req, sock)
         answer.closing = answer.closing or not self.alive
         try:
-            self.respond(environment(req, sock, addr, listener_name, self.shared), answer)
+            environ = environment(req, sock, addr, self.place(listener_name))
+            environ["gateway.push"] = answer.push
+            self.respond(environ, answer)
         except (TimeoutError, gevent.GreenletExit, SystemExit):
             # The client has taken nothing for the write timeout, or this worker ends now.
             raise StopIteration from None
@@ -166,16 +169,23 @@ class GatewayWorker(ggevent.GeventWorker):
                 raise
             self.log.exception("Error handling request")
             raise StopIteration from None
-        if unread(req.body):
+        if unread(req.body) or (answer.closing and readable(sock)):
             linger(sock)
         elif not answer.closing:
             return True
         raise StopIteration
 
+    def place(self, name):
+        """Return what the environments of a listener's requests have in common."""
+        found = self.places.get(name)
+        if found is None:
+            found = self.places[name] = {**self.shared, **place(name)}
+        return found
+
     def respond(self, environ, answer):
         blocks = self.wsgi(environ, answer.start_response)
         try:
-            for block in blocks:
+            for block in () if answer.bare else blocks:
                 answer.write(block)
             answer.close()
         finally:

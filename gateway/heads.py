@@ -1,6 +1,14 @@
-"""gunicorn's requests, whose headers it judges itself only where they are not the usual ones."""
+"""Heads of requests: nearly all look alike, and those need not be parsed as strictly twice.
+
+What `known` takes is what gunicorn would have made of the same bytes; whatever is unusual about a
+head leaves it to gunicorn's own parser, its strictness included.
+"""
+
+from urllib.parse import unquote_to_bytes
 
 from gunicorn.http import message
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.errors import InvalidHeader
 
 # Names that mean nothing to gunicorn beyond their value, or whose meaning it looks up later.
 USUAL = """
@@ -13,10 +21,18 @@ USUAL = """
     x-stainless-runtime x-stainless-runtime-version x-stainless-timeout openai-organization
     openai-project openai-beta
 """.split()
-NAMES = {spelled: name.upper() for name in USUAL for spelled in (name, name.title())}
 MOST, LONGEST = 50, 4096  # lines and bytes of a head; above them its limits are gunicorn's to check
+ALL = 64 * 1024  # bytes of any head; gunicorn's limits alone would allow twelve times as many
 FINE = bytes({9, *range(0x20, 0x7F), *range(0x80, 0x100)})  # what a value may hold
 
+
+def key_of(name):
+    """Return the key that a header has in a WSGI environment."""
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+KEYS = {spelled: key_of(name) for name in USUAL for spelled in (name, name.title())}
 
 # First lines that gunicorn has taken, with what it has found in them; most requests begin alike.
 _lines = {}
@@ -49,58 +65,88 @@ class Whole:
         return data[:size]
 
 
+class Known:
+    """A request with a usual head: as much of gunicorn's as an answer needs.
+
+    `fields` are its headers by their keys in a WSGI environment.
+    """
+
+    __slots__ = ("method", "uri", "path", "path_info", "query", "version", "fields", "body")
+    scheme, _expected_100_continue = "http", False
+
+    def __init__(self, line, fields, body):
+        self.method, self.uri, self.path, self.path_info, self.query, self.version = line
+        self.fields, self.body = fields, body
+
+    def should_close(self):
+        """Tell whether the connection ends with the answer."""
+        said = self.fields.get("HTTP_CONNECTION", "").lower()
+        if said == "close" or self.method == "CONNECT":
+            return True
+        return said != "keep-alive" and self.version <= (1, 0)
+
+
 class Request(message.Request):
-    """A request as gunicorn parses it, its strictness included."""
+    """A request as gunicorn parses it; its first line is known from then on."""
 
     def parse(self, unreader):
-        data = unreader.read()
-        if not data:
-            raise StopIteration
-        line, end = data.find(b"\r\n"), data.find(b"\r\n\r\n")
-        known = _lines.get(data[:line]) if 0 < line < end and self.plain() else None
-        if known is not None:
-            found = usual(data[line + 2 : end])
-            if found is not None:
-                self.method, self.uri, self.path, self.query, self.version = known
-                self.fragment, self.headers = "", found
-                return self.rest(data[end + 4 :])
-        unreader.unread(data)
-        return super().parse(unreader)
-
-    def rest(self, data):
-        """Take what has come behind the head as the body, if it is all of it; else return it."""
-        length = next((value for name, value in self.headers if name == "CONTENT-LENGTH"), "0")
-        if length.isascii() and length.isdigit() and int(length) == len(data):
-            self.body = Whole(data)
-            return b""
-        return data
-
-    def set_body_reader(self):
-        if self.body is None:
-            super().set_body_reader()
-
-    def plain(self):
-        """Say whether the first bytes of a connection are the request's own."""
-        return self.req_number > 1 or self.cfg.proxy_protocol == "off"
+        self.max_buffer_headers = min(self.max_buffer_headers, ALL)
+        rest = super().parse(unreader)
+        if self.version > (1, 0) and "HOST" not in dict(self.headers):
+            raise InvalidHeader("HOST", req=self)
+        return rest
 
     def parse_request_line(self, line):
         super().parse_request_line(line)
         if len(line) <= LONGEST_LINE and not self.fragment:
             if len(_lines) >= MOST_LINES:
                 _lines.clear()
-            found = self.method, self.uri, self.path, self.query, self.version
+            found = self.method, self.uri, self.path, self.path_info, self.query, self.version
             _lines[bytes(line)] = found
 
-    def parse_headers(self, data, from_trailer=False):
-        found = None if from_trailer else usual(data)
-        return super().parse_headers(data, from_trailer) if found is None else found
+    @property
+    def path_info(self):
+        return unquote_to_bytes(self.path).decode("latin-1")
+
+    @property
+    def fields(self):
+        """The headers; one that comes twice is joined, so that no second one is overlooked."""
+        found = {}
+        for name, value in self.headers:
+            key = key_of(name)
+            found[key] = f"{found[key]},{value}" if key in found else value
+        return found
+
+
+def known(data, unreader):
+    """Return (Known, bytes behind it) for bytes that begin with a usual head, else (None, data).
+
+    `unreader()` makes gunicorn's reader of the connection, for a body that has yet to come.
+    """
+    start, end = data.find(b"\r\n"), data.find(b"\r\n\r\n")
+    line = _lines.get(data[:start]) if 0 < start < end else None
+    fields = usual(data[start + 2 : end]) if line is not None else None
+    if fields is None:
+        return None, data
+    body, rest = b"", data[end + 4 :]
+    said = fields.get("CONTENT_LENGTH")
+    if said is not None:
+        if not (said.isascii() and said.isdigit()):
+            return None, data
+        length = int(said)
+        if len(rest) < length:
+            reader = unreader()
+            reader.unread(rest)
+            return Known(line, fields, Body(LengthReader(reader, length))), b""
+        body, rest = rest[:length], rest[length:]
+    return Known(line, fields, Whole(body)), rest
 
 
 def usual(data):
-    """Return the (name, value) pairs of a head that nothing is wrong with, None for any other.
+    """Return the values of a head that nothing is wrong with by their keys, None for any other.
 
     What gunicorn treats in a way of its own is not among the usual: names that come twice, folded
-    lines, control characters, names that are not in the table.
+    lines, control characters, names that are not in the table, no Host.
     """
     lines = data.decode("latin-1").split("\r\n")
     if len(data) > LONGEST or len(lines) > MOST:
@@ -110,8 +156,8 @@ def usual(data):
     found = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        known = NAMES.get(name)
-        if known is None or not colon or known in found:
+        key = KEYS.get(name)
+        if key is None or not colon or key in found:
             return None
-        found[known] = value.strip(" \t")
-    return list(found.items())
+        found[key] = value.strip(" \t")
+    return found if "HTTP_HOST" in found else None

@@ -7,6 +7,7 @@ import resource
 import select
 import time
 
+import gevent
 from gevent.server import StreamServer
 
 from gateway import watch
@@ -18,12 +19,30 @@ class Listener(StreamServer):
     """Takes some new connections a turn of the loop, so that of many each worker gets its part.
 
     One alone would make a turn for each, which costs a fifth more; many would make the first of a
-    thousand wait for the last.
+    thousand wait for the last. No more than `most` are served at a time.
     """
 
-    def __init__(self, sock, workers, **options):
-        super().__init__(sock, **options)
+    def __init__(self, sock, workers, most, **options):
+        super().__init__(sock, spawn="raw", **options)
         self.max_accept = max(AT_ONCE // workers, 2)
+        self.most, self.serving = most, set()
+
+    def full(self):
+        return len(self.serving) >= self.most
+
+    def do_handle(self, sock, address):
+        """Serve a connection in a greenlet; a raw one, which is a third of what a pool's costs."""
+        # A listener that is closed has no handle any more.
+        self.serving.add(gevent.spawn_raw(self.serve, self._handle, sock, address))
+
+    def serve(self, handle, sock, address):
+        try:
+            handle(sock, address)
+        finally:
+            sock.close()
+            if self.full() and self.started:
+                self.start_accepting()
+            self.serving.discard(gevent.getcurrent())
 
     def close(self):
         """Take who has connected already, then stop listening: nobody is reset."""
@@ -41,7 +60,15 @@ class Listener(StreamServer):
 
     @property
     def busy(self):
-        return self.pool.free_count() < self.pool.size
+        return bool(self.serving)
+
+    def kill(self, seconds):
+        """End what is still served, and wait so long for that."""
+        for greenlet in list(self.serving):
+            gevent.kill(greenlet)
+        with gevent.Timeout(seconds, False):
+            while self.serving:
+                gevent.sleep(seconds / 10)
 
 
 class Named:
@@ -55,13 +82,13 @@ class Named:
 
 
 class Waiting(watch.limit):
-    """Bounds the wait for a request, and is in `idle` meanwhile."""
+    """Bounds the wait for a request of `client`, and is in `idle` meanwhile."""
 
-    __slots__ = ("idle",)
+    __slots__ = ("idle", "client")
 
-    def __init__(self, idle, seconds):
+    def __init__(self, idle, seconds, client):
         super().__init__(seconds, None)
-        self.idle = idle
+        self.idle, self.client = idle, client
 
     def __enter__(self):
         super().__enter__()
@@ -74,7 +101,7 @@ class Waiting(watch.limit):
 
     def ring(self, now):
         """End the wait, unless there is something to read, which ends it as well."""
-        if not readable(self.greenlet.client):
+        if not readable(self.client):
             super().ring(now)
 
     def hurry(self, seconds):

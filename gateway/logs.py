@@ -4,12 +4,14 @@ import collections
 import datetime
 import logging
 import os
+import threading
 import time
 import traceback
 
 import orjson
 
 from gateway.aside import aside
+from gateway.idling import whenever
 
 NEWLINE = ord("\n")
 # Messages of these name types and places; those of others (ValueError, KeyError) quote values,
@@ -74,17 +76,17 @@ timestamp = Stamp()
 
 
 class Lines:
-    """The request lines on their way out: gathered, and written ten times a second.
+    """The request lines on their way out: gathered, and written up to ten times a second.
 
     A reader that stalls must not stall the gateway: lines beyond MOST are dropped, and counted.
     """
 
-    INTERVAL = 0.1  # seconds
+    INTERVAL = 0.1  # seconds in which lines are gathered
     MOST = 100_000
 
     def __init__(self, descriptor=2):
         self.descriptor = descriptor
-        self.waiting = collections.deque()
+        self.waiting, self.some = collections.deque(), threading.Event()
         self.dropped = 0
         self.lost = 0  # the same since the metrics were told
         self.running = False
@@ -99,10 +101,22 @@ class Lines:
         self.waiting.append(orjson.dumps(found, default=str, option=orjson.OPT_APPEND_NEWLINE))
         if not self.running:
             self.flush()
+        elif len(self.waiting) == 1:
+            self.some.set()
 
     def flush(self):
-        """Write what is waiting; this may block. What cannot be written is dropped, and counted."""
+        """Write what is waiting; this may block."""
+        self.write(self.taken())
+
+    def flush_aside(self):
+        aside(self.write, self.taken())  # taken here: a line may be added while that writes
+
+    def taken(self):
         waiting, self.waiting = self.waiting, collections.deque()
+        return waiting
+
+    def write(self, waiting):
+        """Write lines; those that cannot be written are dropped, and counted."""
         data = memoryview(b"\n" * self.torn + b"".join(waiting))
         try:
             while data:
@@ -122,9 +136,7 @@ class Lines:
     def run(self, stop):
         """Write until `stop` is set, off the hub."""
         self.running = True
-        while not stop.wait(self.INTERVAL):
-            if self.waiting:
-                aside(self.flush)
+        whenever(lambda: self.waiting, self.flush_aside, self.INTERVAL, self.some, stop)
         self.running = False
         self.flush()
 

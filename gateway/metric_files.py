@@ -55,11 +55,11 @@ def keep(folder):
 
 
 def clear(folder):
-    """Take away what no living process writes to: a new start counts from 0."""
+    """Take away what no living process but this writes to: a new start counts from 0."""
     keep(folder)
     with locked(folder, fcntl.LOCK_EX):
         for path, _, pid in files(folder):
-            if pid == "dead" or gone(pid):
+            if pid in ("dead", str(os.getpid())) or gone(pid):
                 remove(path)
 
 

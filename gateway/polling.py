@@ -4,12 +4,12 @@ while nobody does.
 
 import logging
 import threading
+from functools import partial
 
 from gateway import errors
+from gateway.idling import whenever
 
 log = logging.getLogger("gateway")
-
-IDLE = 1.0  # seconds between two looks at `stop` while nobody waits
 
 
 class Polling:
@@ -28,13 +28,13 @@ class Polling:
     def wait(self, wanted, seconds, call):
         """Return what has come, or None after `seconds`.
 
-        `call(function, *args)` runs the wait, and may raise what ends it.
+        `call(function)` runs the wait, and may raise what ends it.
         """
         waiter = Waiter()
         self.waiters.setdefault(wanted, []).append(waiter)
         self.wake.set()
         try:
-            call(waiter.over.wait, seconds)
+            call(partial(waiter.over.wait, seconds))
             return waiter.found
         finally:
             self.leave(wanted, waiter)
@@ -52,13 +52,7 @@ class Polling:
 
     def run(self, stop):
         """Look until `stop` is set."""
-        while not stop.is_set():
-            self.wake.clear()
-            if not self.waiters:
-                self.wake.wait(IDLE)
-                continue
-            stop.wait(self.interval)
-            self.look_safely()
+        whenever(lambda: self.waiters, self.look_safely, self.interval, self.wake, stop)
 
     def look_safely(self):
         try:

@@ -74,9 +74,9 @@ class Services:
             sink = Recorded(self.background, self.recordings, claimed)
         return Running(self, claimed, sink)
 
-    def spent(self, key, since):
-        """Return the nano-USD that a key has spent since a unix second, by the usage table."""
-        return usage.spent(self.database, key, since)
+    def spent(self, keys, since):
+        """Return {key: nano-USD}, what the usage table says was spent since a unix second."""
+        return usage.spent(self.database, keys, since)
 
     def price(self, model):
         """Return what a model costs, or None where that or the model itself is not known."""
@@ -138,6 +138,11 @@ class Services:
         self.worker.drain(seconds)
         calls.join()
         self.leaving.set()
+
+    @property
+    def outlived(self):
+        """Tell whether calls run that need no client; such may still begin behind a `drain()`."""
+        return bool(self.idempotency.busy())
 
     def close(self):
         """End the background, write what is still to be written, close every connection."""

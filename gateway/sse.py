@@ -34,14 +34,14 @@ class Decoder:
     def __init__(self, limit=LARGEST_EVENT):
         self.limit = limit
         self._pieces = []  # bytes since the last blank line, not joined before they are needed
-        self._held = 0
+        self.held = 0
         self._bom = b""  # the first bytes, until it is known whether they are a byte order mark
         self._started = False
-        self._skip_lf = False  # the last piece ended in CR, whose LF may lie in the next one
+        self.skip_lf = False  # the last piece ended in CR, whose LF may lie in the next one
 
     def alone(self, data):
         """Tell whether bytes are one event as nearly every upstream sends it, and nothing else."""
-        if not self._started or self._held or self._skip_lf or len(data) > self.limit:
+        if not self._started or self.held or self.skip_lf or len(data) > self.limit:
             return False
         if not data.startswith(b"data: ") or not data.endswith(b"\n\n"):
             return False
@@ -53,7 +53,7 @@ class Decoder:
             return [bare(data[6:-2])]
         if not self._started:
             data = self._start(data)
-        if b"\r" in data or self._skip_lf:
+        if b"\r" in data or self.skip_lf:
             data = self._normal(data)
         if not data:
             return []
@@ -70,9 +70,9 @@ class Decoder:
     def _normal(self, data):
         if not data:
             return data
-        if self._skip_lf and data[:1] == b"\n":
+        if self.skip_lf and data[:1] == b"\n":
             data = data[1:]
-        self._skip_lf = data.endswith(b"\r") if data else False
+        self.skip_lf = data.endswith(b"\r") if data else False
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _blocks(self, data):
@@ -84,14 +84,14 @@ class Decoder:
         if pieces and pieces[-1].endswith(b"\n") and data.startswith(b"\n"):
             # The blank line is split over two pieces.
             done, data = b"".join(pieces) + b"\n", data[1:]
-            self._pieces, self._held = [], 0
+            self._pieces, self.held = [], 0
             return parse(done) + (self._blocks(data) if data else [])
         cut = data.rfind(b"\n\n") + 2
         if cut == 1:
             self._keep(data)
             return []
         done = b"".join(pieces) + data[:cut]
-        self._pieces, self._held = [], 0
+        self._pieces, self.held = [], 0
         self._measure(done)
         if cut < len(data):
             self._keep(data[cut:])
@@ -99,8 +99,8 @@ class Decoder:
 
     def _keep(self, data):
         self._pieces.append(data)
-        self._held += len(data)
-        if self._held > self.limit:
+        self.held += len(data)
+        if self.held > self.limit:
             raise UpstreamBadResponse("The upstream sent an event that is too large.")
 
     def _measure(self, done):

@@ -6,7 +6,6 @@ later turn builds on it.
 """
 
 import logging
-import random
 import re
 import time
 from functools import partial
@@ -16,6 +15,7 @@ import orjson
 import sqlalchemy as sa
 
 from gateway import errors
+from gateway.sweeping import Sweeping, in_batches
 from gateway.tables import responses as table
 
 log = logging.getLogger("gateway")
@@ -26,7 +26,7 @@ LONGEST = 16 * 1024 * 1024  # bytes of all the turns that a request may build on
 DENSEST = 1_000_000  # commas and opening brackets in them: parsing holds every other client up
 LINKS = 200  # turns that are read one by one; the next one is stored with all before it
 MOST, MOST_BYTES = 100_000, 1024**3  # responses of one key: beyond these the oldest go
-BATCH, PAUSE = 100, 0.05  # rows deleted at once, and seconds for other writers in between
+BATCH = 100  # rows deleted at once
 EVERY = 60  # seconds between two sweeps; fewer where the retention is short
 REST = 5  # seconds in which nothing is stored once the database was away
 
@@ -38,11 +38,13 @@ class History(NamedTuple):
     links: int
 
 
-class Stored:
+class Stored(Sweeping):
     """The stored responses of all keys; `hours` is how long they are kept."""
 
     def __init__(self, database, hours, clock=time.time):
         self.database, self.seconds, self.clock = database, hours * 3600, clock
+        every = min(EVERY, self.seconds / 4)
+        super().__init__((every / 2, every * 1.5), "stored responses could not be swept")
         self.busy = set()  # keys that have stored something since the last sweep
         self.resting = 0.0
 
@@ -123,26 +125,13 @@ class Stored:
             return None
         return run(partial(fn, mine={"of_id": id, "of_key": key, "now": self.clock()}))
 
-    def run(self, stop):
-        """Sweep every minute or so until `stop` is set."""
-        every = min(EVERY, self.seconds / 4)
-        while not stop.wait(every * random.uniform(0.5, 1.5)):
-            try:
-                self.sweep(stop)
-            except errors.DependencyUnavailable:
-                pass  # The database has logged it.
-            except Exception as exc:
-                log.error("stored responses could not be swept", exc_info=exc)
-
     def sweep(self, stop):
         """Delete what has run out and what keys have too much of, a batch at a time."""
         keys, self.busy = self.busy, set()
         for key in keys:
-            while self.database.write(partial(trim, key=key)) and not stop.wait(PAUSE):
-                pass
+            in_batches(partial(self.database.write, partial(trim, key=key)), stop)
         # A batch may free the turns before it, so the end is where nothing more goes.
-        while self.database.write(partial(purge, now=self.clock())) and not stop.wait(PAUSE):
-            pass
+        in_batches(lambda: self.database.write(partial(purge, now=self.clock())), stop)
 
 
 def measure(rows):

@@ -8,6 +8,7 @@ the way may swallow them.
 
 import select
 import time
+from functools import partial
 
 from gevent import get_hub, getcurrent, monkey, sleep, socket
 
@@ -86,8 +87,8 @@ class Watch:
 
     def __init__(self, client=None, drains=False):
         self.drains = drains
-        self.greenlet = None  # set while a wait is on
-        self.deadline = self.pause = self.wake = FOREVER
+        self.greenlet = self.renewed = None  # set while a wait is on
+        self.deadline = self.wake = FOREVER
         self.timer = "total"
         self.gone = False
         self.crowded = False  # pipelined bytes hide the end of the stream behind them
@@ -99,25 +100,26 @@ class Watch:
             self._io = get_hub().loop.io(client.fileno(), READ)
             self._io.start(self._readable)
 
-    def call(self, function, *args, deadline=FOREVER, timer="total", pause=FOREVER):
+    def call(self, function, deadline=FOREVER, timer="total", pause=FOREVER, renewed=None):
         """Run a function that waits, until `deadline` or `pause` (both monotonic seconds).
 
-        Raises Late with the timer's name, Pause, or Gone.
+        When one of them has come, `renewed()` may put them off: it returns all three anew. Raises
+        Late with the timer's name, Pause, or Gone.
         """
         if self.gone:
             raise Gone
-        self.deadline, self.timer, self.pause = deadline, timer, pause
+        self.deadline, self.timer = deadline, timer
         self.wake = deadline if deadline < pause else pause
-        self.greenlet = getcurrent()
+        self.greenlet, self.renewed = getcurrent(), renewed
         try:
-            return function(*args)
+            return function()
         finally:
-            self.greenlet = None
+            self.greenlet = self.renewed = None
             self.wake = FOREVER
 
     def sleep(self, seconds, **limits):
         """Wait without doing anything."""
-        self.call(sleep, seconds, **limits)
+        self.call(partial(sleep, seconds), **limits)
 
     def leave(self):
         """End the wait, and every later one, as if the client had left; from any greenlet."""
@@ -130,7 +132,11 @@ class Watch:
         if self.crowded and self._closed():
             self._left()
         elif self.greenlet is not None and now >= self.wake:
-            self._throw(self._due(now))
+            if self.renewed is not None and not self.gone:
+                self.deadline, self.timer, pause = self.renewed()
+                self.wake = min(self.deadline, pause)
+            if now >= self.wake:
+                self._throw(self._due(now))
 
     def drain(self, error):
         """Let the next look end the wait."""

@@ -146,6 +146,7 @@ def test_description_needs_no_key_and_may_be_kept(stranger, path):
     assert answer.headers["x-request-id"].startswith("req_")
     again = stranger.get(path, headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.data) == (304, b"")
+    assert "date" not in answer.headers and "date" not in again.headers  # the server writes it
     wrong = stranger.get(path, headers={"Authorization": "Bearer sk-wrong"})
     assert wrong.data == answer.data
     refused(stranger.post(path), 405, "method_not_allowed")

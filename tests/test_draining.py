@@ -133,7 +133,13 @@ def test_who_asks_whether_a_master_runs_does_not_keep_one_from_saying_so(tmp_pat
             assert found.runs
 
 
+def test_master_knows_whether_another_one_runs_in_its_place(tmp_path):
+    with running(tmp_path):
+        assert not Master(settings(tmp_path)).stay()
+    assert Master(settings(tmp_path)).stay()
+
+
 def test_master_starts_also_where_it_cannot_say_so(tmp_path):
     (tmp_path / "file").touch()
-    Master(settings(tmp_path / "file")).stay()
+    assert not Master(settings(tmp_path / "file")).stay()
     assert (tmp_path / "file").read_bytes() == b""

@@ -6,9 +6,20 @@ import pathlib
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "gateway"
 
 LAYERS = [
-    ["aside", "errors", "key", "metric_files", "periods"],
-    ["config", "draining", "metrics", "gate", "sse", "tokens", "prices", "watch", "workers"],
-    ["tables", "engines", "failures", "polling"],
+    ["aside", "errors", "heads", "idling", "key", "metric_files", "periods", "prices"],
+    [
+        "binding",
+        "config",
+        "draining",
+        "metrics",
+        "gate",
+        "reloading",
+        "sse",
+        "tokens",
+        "watch",
+        "workers",
+    ],
+    ["tables", "engines", "failures", "polling", "sweeping"],
     ["migrations"],
     ["database", "key_rows"],
     [
@@ -20,8 +31,9 @@ LAYERS = [
         "logs",
         "banner",
         "answer",
-        "heads",
+        "incoming",
         "listener",
+        "pacing",
     ],
     ["description"],
     ["keys", "limits", "stored", "upstreams", "usage"],
@@ -29,13 +41,14 @@ LAYERS = [
     ["exchange", "gauges"],
     ["idempotency", "jobs"],
     ["services"],
-    ["doctor", "endpoints", "gunicorn_worker", "server"],
+    ["doctor", "endpoints", "gunicorn_worker"],
+    ["server"],
     ["cli"],
     ["__init__", "wsgi", "gunicorn_conf"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 GEVENT = {"aside", "database", "gunicorn_conf", "gunicorn_worker", "server", "upstreams/transport"}
-GEVENT |= {"cli/worker", "listener", "watch"}
+GEVENT |= {"cli/worker", "incoming", "listener", "pacing", "watch"}
 
 
 def modules():

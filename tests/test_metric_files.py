@@ -122,6 +122,14 @@ def test_living_process_is_left_alone(start, tmp_path):
     assert samples(tmp_path)[REQUESTS] == 2 and living.poll() is None
 
 
+def test_what_a_master_has_by_its_imports_is_cleared_too(tmp_path):
+    own, others = (tmp_path / f"counter_{pid}.db" for pid in (os.getpid(), os.getppid()))
+    own.touch()
+    others.touch()
+    metric_files.clear(str(tmp_path))
+    assert list(tmp_path.iterdir()) == [others]
+
+
 def test_file_that_is_broken_is_dropped_and_told(start, tmp_path, caplog):
     kill(start(2), tmp_path)
     (tmp_path / "counter_999999999.db").write_bytes(b"\xff\x7f\x00\x00" * 8)

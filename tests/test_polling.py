@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from gateway import errors, polling
+from gateway import errors, idling
 from gateway.polling import Polling
 
 
@@ -21,8 +21,8 @@ class Rows:
         return {place: self.found[place] for place in places if place in self.found}
 
 
-def plainly(function, *args):
-    return function(*args)
+def plainly(function):
+    return function()
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def rows():
 
 @pytest.fixture
 def polled(rows, monkeypatch):
-    monkeypatch.setattr(polling, "IDLE", 0.01)
+    monkeypatch.setattr(idling, "IDLE", 0.01)
     return Polling(rows.find, 0.01, 2, "rows could not be read")
 
 

@@ -8,12 +8,13 @@ import string
 
 import pytest
 
-from gateway import answer, config, create_app, database, metrics
+from gateway import exchange, metrics
+from gateway.limits.stores import lmdb_storage
 from gateway.metrics import tally
 from gateway.routing import router as routing
 from gateway.upstreams import relay
-from tests.serving import KEY, write_config
-from tests.upstream import ScriptedUpstream
+from tests.application import shared_app, shared_upstream  # noqa: F401
+from tests.serving import KEY
 
 MORE = """
 [[upstream]]
@@ -36,23 +37,6 @@ CHAT = "/v1/chat/completions"
 LEAST = 250  # by how much a table may grow: SQLite notes up to 200 cursors
 KEPT = 40  # breakers and budgets, in place of ten thousand
 CONTAINERS = (dict, list, set, collections.deque)
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with ScriptedUpstream(keep=5) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory, upstream):
-    folder = tmp_path_factory.mktemp("app")
-    path = write_config(folder, upstream.url, more=MORE.replace("URL", upstream.url))
-    settings = config.load({"GATEWAY_API_KEYS": KEY}, path)
-    database.upgrade(settings.server.database_url)
-    found = create_app(settings)
-    yield found
-    found.extensions["gateway"].close()
 
 
 class Wsgi:
@@ -205,11 +189,17 @@ def test_states_know_the_names_of_the_configuration_alone(wsgi, few):
     assert states.known == known
 
 
-def test_names_of_headers_are_kept_up_to_a_bound(monkeypatch):
-    monkeypatch.setattr(answer, "NAMES", {})
-    for number in range(3 * answer.MOST_NAMES):
-        assert answer.key_of(f"X-{number}") == f"HTTP_X_{number}"
-    assert len(answer.NAMES) == answer.MOST_NAMES
+def test_quoted_models_are_kept_up_to_a_bound():
+    for number in range(1000):
+        exchange.quoted(f"made-up-{number}")
+    assert exchange.quoted.cache_info().currsize <= 256
+
+
+def test_keys_of_limits_are_kept_up_to_a_bound():
+    bound = lmdb_storage.record_key.cache_info().maxsize
+    for number in range(2 * bound):
+        lmdb_storage.record_key(b"w", f"rpm:{number}")
+    assert lmdb_storage.record_key.cache_info().currsize == bound <= 10_000
 
 
 def test_spelled_models_are_kept_up_to_a_bound():

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from gateway import config, create_app, database, mock, tokens
+from gateway import mock, tokens
 from gateway.prices import LARGEST
 from gateway.tables import usage as table
+from tests.application import shared_app, shared_upstream  # noqa: F401
 from tests.raw_client import events
-from tests.serving import KEY, write_config
 
 MORE = """
 [[upstream]]
@@ -53,23 +53,6 @@ NO_JSON = ["NaN", "Infinity", "-Infinity", "1e309", "-1e309", "01", "+1"]
 MARK = "MARK-OF-USAGE"
 
 
-@pytest.fixture(scope="module")
-def upstream():
-    with mock.ScriptedUpstream() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory, upstream):
-    folder = tmp_path_factory.mktemp("app")
-    path = write_config(folder, upstream.url, more=MORE.replace("URL", upstream.url))
-    settings = config.load({"GATEWAY_API_KEYS": KEY}, path)
-    database.upgrade(settings.server.database_url)
-    found = create_app(settings)
-    yield found
-    found.extensions["gateway"].close()
-
-
 class Tenant:
     """A client whose tokens and money are bounded."""
 
@@ -95,8 +78,8 @@ class Tenant:
         store, key = self.services.limits.store, self.key
         tokens = LIMITS["tpm"] - store.look(f"tpm:{key.id}", LIMITS["tpm"], 60).remaining
         name = f"budget:{key.id}:0"
-        taken = store.take(name, LIMITS["budget"], 1)
-        store.settle(name, taken)
+        (taken,) = store.each([("take", name, LIMITS["budget"], 1)])
+        store.each([("settle", name, taken)])
         return tokens, LIMITS["budget"] - taken.left - taken.amount
 
     def rows(self):

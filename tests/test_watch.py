@@ -3,6 +3,7 @@
 import gc
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import gevent
 import psutil
@@ -66,15 +67,15 @@ def waits(guard, **limits):
     """Wait for what never comes; return what ended it and after how long."""
     began = time.monotonic()
     with pytest.raises(BaseException) as found:
-        guard.call(gevent.sleep, 5, **limits)
+        guard.call(partial(gevent.sleep, 5), **limits)
     return found.value, time.monotonic() - began
 
 
 def test_result_and_exception_come_through(watched):
     guard = watched()
-    assert guard.call(divmod, 7, 2) == (3, 1)
+    assert guard.call(partial(divmod, 7, 2)) == (3, 1)
     with pytest.raises(ZeroDivisionError):
-        guard.call(divmod, 1, 0)
+        guard.call(partial(divmod, 1, 0))
 
 
 def test_deadline_ends_a_wait_and_says_which(watched):
@@ -89,12 +90,12 @@ def test_deadline_in_the_past_ends_the_next_wait_at_once(watched):
 
 
 def test_what_does_not_wait_is_never_late(watched):
-    assert watched().call(divmod, 7, 2, deadline=0, pause=0) == (3, 1)
+    assert watched().call(partial(divmod, 7, 2), deadline=0, pause=0) == (3, 1)
 
 
 def test_deadline_does_not_outlast_its_call(watched):
     guard = watched()
-    guard.call(gevent.sleep, 0, deadline=time.monotonic() + 0.05)
+    guard.call(partial(gevent.sleep, 0), deadline=time.monotonic() + 0.05)
     gevent.sleep(2 * watch.TICK)
 
 
@@ -104,7 +105,7 @@ def test_pause_gives_the_greenlet_back_and_the_wait_can_go_on(watched):
     pauses = 0
     while True:
         try:
-            assert guard.call(event.wait, 5, pause=time.monotonic() + 0.1)
+            assert guard.call(partial(event.wait, 5), pause=time.monotonic() + 0.1)
             break
         except Pause:
             pauses += 1
@@ -123,6 +124,32 @@ def test_sleep_takes_its_time(watched):
     assert time.monotonic() - began >= 0.05
     with pytest.raises(Late):
         watched().sleep(5, deadline=began)
+
+
+def test_limits_of_a_wait_that_are_renewed_are_put_off_and_hold_then(watched):
+    began, asked = time.monotonic(), []
+
+    def renewed():
+        asked.append(time.monotonic() - began)
+        return began + 0.4, "idle", began + 9
+
+    limits = {"deadline": began + 9, "pause": began + 0.1, "renewed": renewed}
+    late, took = waits(watched(), **limits)
+    assert isinstance(late, Late) and late.timer == "idle" and 0.4 <= took < 0.4 + SOON
+    assert 0.1 <= asked[0] < 0.3 and len(asked) == 2
+
+
+def test_renewed_limits_do_not_outlast_their_call_nor_undo_a_drain(watched):
+    guard = Watch(drains=True)
+    limits = {"deadline": 0, "renewed": lambda: (watch.FOREVER, "idle", watch.FOREVER)}
+    try:
+        assert guard.call(partial(gevent.sleep, 2 * watch.TICK), **limits) is None
+        assert isinstance(waits(guard, deadline=0)[0], Late)
+        gevent.spawn_later(0.05, watch.drain, Draining)
+        reason, took = waits(guard, **limits)
+        assert isinstance(reason, Gone) and took < SOON
+    finally:
+        guard.close()
 
 
 @pytest.mark.parametrize("reason", [Gone(), Late("total"), Pause()])
@@ -160,16 +187,16 @@ def test_client_that_left_between_two_waits_is_seen_by_the_next(watched, ends):
     client.close()
     gevent.sleep(0.02)
     with pytest.raises(Gone):
-        guard.call(divmod, 7, 2)
+        guard.call(partial(divmod, 7, 2))
     with pytest.raises(Gone):
-        guard.call(divmod, 7, 2)
+        guard.call(partial(divmod, 7, 2))
 
 
 def test_pipelined_bytes_are_no_close_and_stay_to_be_read(watched, ends):
     served, client = ends
     guard = watched(served)
     client.sendall(b"GET / HTTP/1.1\r\n")
-    guard.call(gevent.sleep, 2 * watch.TICK)
+    guard.call(partial(gevent.sleep, 2 * watch.TICK))
     assert served.recv(100) == b"GET / HTTP/1.1\r\n"
 
 
@@ -178,7 +205,7 @@ def test_close_behind_pipelined_bytes_is_seen(watched, ends, how):
     served, client = ends
     guard = watched(served)
     client.sendall(b"GET / HTTP/1.1\r\n")
-    guard.call(gevent.sleep, 0.05)
+    guard.call(partial(gevent.sleep, 0.05))
     if how == "reset":
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.close()
@@ -225,7 +252,7 @@ def test_closed_watch_throws_nothing_more(watched, ends):
 def test_watch_may_be_closed_by_the_greenlet_that_it_has_just_woken(watched):
     def serve(guard):
         try:
-            guard.call(gevent.sleep, 5)
+            guard.call(partial(gevent.sleep, 5))
         except Gone:
             return "gone"
         finally:
@@ -325,7 +352,7 @@ def test_drain_ends_the_wait_of_a_call_and_every_later_one(watched):
     try:
         assert isinstance(waits(guard)[0], Gone) and guard.drained is Draining
         with pytest.raises(Gone):
-            guard.call(divmod, 7, 2)
+            guard.call(partial(divmod, 7, 2))
     finally:
         guard.close()
 
@@ -336,7 +363,7 @@ def test_drain_leaves_alone_what_has_an_end_of_its_own_and_who_had_left_before(w
         left.leave()
         gevent.sleep(0)
         watch.drain(Draining)
-        assert own.call(divmod, 7, 2) == (3, 1)
+        assert own.call(partial(divmod, 7, 2)) == (3, 1)
         assert own.drained is None and left.drained is None
     finally:
         left.close()

@@ -97,13 +97,20 @@ UPSTREAM_REFUSED = "The upstream refuses the request: its own status, message, p
 
 
 def responses(kinds, refusing=False):
-    """Return the error answers of an endpoint by status; `refusing`: an upstream may refuse too."""
+    """Return the error answers of an endpoint by status; `refusing`: an upstream may refuse too.
+
+    Where it may, every error behind the key's check may tell of upstreams, or be a replay.
+    """
     codes = {}
     for kind in sorted(set(kinds), key=lambda kind: (kind.status, list(MEANINGS).index(kind))):
         codes.setdefault(kind.status, {}).update(dict.fromkeys(MEANINGS[kind], kind))
     found = {str(status): answer(status, kinds) for status, kinds in codes.items()}
     if refusing:
         found["4XX"] = {"description": UPSTREAM_REFUSED, **written(400)}
+    more = headers.LIMITS if errors.InvalidKey in kinds else ()
+    more += headers.CALLED if refusing else ()
+    for status in found.keys() - {"401"}:
+        found[status]["headers"].update(headers.written(*more))
     return found
 
 
@@ -119,7 +126,6 @@ def answer(status, kinds):
 def written(status):
     names = [*headers.REQUEST, *headers.ERROR]
     names += headers.DELAYS if status in (429, 503) else ()
-    names += headers.LIMITS if status == 429 else ()
     names += ["WWW-Authenticate"] if status == 401 else ()
     return {
         "headers": headers.written(*names),

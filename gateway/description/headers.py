@@ -17,13 +17,14 @@ WRITTEN = {
     "X-RateLimit-Limit-Tokens": header("Tokens a minute that the key may use.", WHOLE),
     "X-RateLimit-Remaining-Tokens": header("How many of them are left.", WHOLE),
     "X-RateLimit-Reset-Tokens": header("When all of them are there again."),
-    "X-Gateway-Upstream": header("The upstream that answered."),
+    "X-Gateway-Upstream": header("The upstream that answered, or was tried last."),
     "X-Gateway-Model": header("The name that the upstream knows the model by."),
     "X-Gateway-Attempts": header("What each upstream answered, where more than one was asked."),
     "Idempotent-Replayed": header("An earlier, equal call was answered so.", {"const": "true"}),
     "OpenAI-Poll-After-Ms": header("When to look again at what has not ended.", WHOLE),
     "Location": header("Where the job is."),
     "Preference-Applied": header("That the call was made a job.", {"const": "respond-async"}),
+    "X-Accel-Buffering": header("Tells nginx to pass on each event.", {"const": "no"}),
     "Retry-After": header("Seconds to wait before another try.", WHOLE),
     "Retry-After-Ms": header("The same in milliseconds.", WHOLE),
     "X-Should-Retry": header(
@@ -37,7 +38,9 @@ WRITTEN = {
 }  # fmt: skip
 REQUEST = ("X-Request-Id", "OpenAI-Processing-Ms")
 LIMITS = tuple(name for name in WRITTEN if name.startswith("X-RateLimit-"))
+STREAM = ("X-Accel-Buffering",)
 ROUTED = ("X-Gateway-Upstream", "X-Gateway-Model", "X-Gateway-Attempts")
+CALLED = (*ROUTED, "Idempotent-Replayed")
 ERROR = ("X-Should-Retry", "X-Gateway-Error-Source")
 DELAYS = ("Retry-After", "Retry-After-Ms")
 

@@ -12,6 +12,7 @@ def ok(about, schema, names=(), stream=None):
     content = {JSON: {"schema": ref(schema)}}
     if stream:
         content[EVENTS] = stream
+    names = (*names, *headers.STREAM) if stream else names
     found = headers.written(*headers.REQUEST, *headers.LIMITS, *names)
     return {"description": about, "headers": found, "content": content}
 
@@ -63,7 +64,6 @@ def public(name, summary, about, answers):
     return {**found, "security": []}
 
 
-CALLED = (*headers.ROUTED, "Idempotent-Replayed")
 CHAT_EVENTS = events(
     "ChatCompletionChunk",
     """\
@@ -86,7 +86,7 @@ data: [DONE]
 """,
 )
 POLLED = ("OpenAI-Poll-After-Ms",)
-NO_RESPONSE = (*faults.KEY, errors.ResponseNotFound)
+NO_RESPONSE = (*faults.KEY, errors.EndpointNotAllowed, errors.ResponseNotFound)
 NO_JOB = (*faults.KEY, errors.JobNotFound)
 
 PATHS = {
@@ -97,7 +97,7 @@ PATHS = {
             "Answer a chat",
             "Whole, or with `stream` as events. A stream ends in `data: [DONE]`, or in one event "
             "that holds an error: then what has come is not the whole answer.",
-            ok("The answer.", "ChatCompletion", CALLED, CHAT_EVENTS),
+            ok("The answer.", "ChatCompletion", headers.CALLED, CHAT_EVENTS),
             faults.STREAMED,
         )
     },
@@ -109,7 +109,7 @@ PATHS = {
             "Over upstreams that speak the Responses API, and translated over those that speak "
             "only chat. Streams end in `response.completed`, `response.incomplete` or "
             "`response.failed`, then `data: [DONE]`.",
-            ok("The response.", "Response", (*CALLED, *POLLED), RESPONSE_EVENTS),
+            ok("The response.", "Response", (*headers.CALLED, *POLLED), RESPONSE_EVENTS),
             (*faults.STREAMED, errors.ResponseNotFound),
         )
     },
@@ -162,7 +162,7 @@ PATHS = {
             "Embeddings",
             "Embed texts",
             "Texts or their tokens, at most 2,048 at once.",
-            ok("The embeddings.", "EmbeddingList", CALLED),
+            ok("The embeddings.", "EmbeddingList", headers.CALLED),
             faults.CALL,
         )
     },

@@ -6,7 +6,7 @@ from flask.globals import _cv_app, _cv_request
 from flask.sessions import SessionMixin
 from werkzeug.routing import MapAdapter
 
-from gateway.endpoints.visit import Visit
+from gateway.endpoints.visit import Visit, current
 
 
 class NoSession(dict, SessionMixin):
@@ -52,7 +52,7 @@ class App(Flask):
 
     def wsgi_app(self, environ, start_response):
         """Answer one request."""
-        visit = Visit(environ, populate_request=False)
+        visit = Visit(environ)
         context = RequestContext(self, environ, visit, NO_SESSION)
         tokens = _cv_app.set(self.context), _cv_request.set(context)
         try:
@@ -81,6 +81,16 @@ class App(Flask):
         for function in self.after_request_funcs[None]:
             response = function(response)
         return response
+
+    def dispatch_request(self):
+        """Return what the view of the current request returns."""
+        visit = current()
+        if visit.routing_exception is not None:
+            self.raise_routing_exception(visit)
+        rule = visit.url_rule
+        if visit.method == "OPTIONS" and rule.provide_automatic_options:
+            return self.make_default_options_response()
+        return self.view_functions[rule.endpoint](**visit.view_args)
 
     def create_url_adapter(self, request):
         """Match by path and method alone: any Host is served, and none decides anything."""

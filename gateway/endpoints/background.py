@@ -1,18 +1,18 @@
 """Background responses: accepted, looked at, cancelled and deleted."""
 
+import contextlib
 from functools import partial
 
 import orjson
 
-from gateway import errors, turns
+from gateway import errors, stored, turns
 from gateway.endpoints import jobs
 from gateway.endpoints.visit import current
-from gateway.jobs.background import born, unfinished
+from gateway.jobs.background import born, last, unfinished
 from gateway.jobs.statements import QUEUED
 from gateway.jobs.view import POLL_MS, ended
 from gateway.schemas import wording
 from gateway.services import services
-from gateway.stored import FORM
 from gateway.translate.response import new_id
 from gateway.upstreams.base import Call
 from gateway.upstreams.dialects.responses import remembered
@@ -71,7 +71,7 @@ def build(services, key, payload):
 
 def job_of(id, look=None):
     """Return the row of the job that is a background response of the caller's, or None."""
-    row = (look or services.jobs.get)(current().key.id, id) if FORM.fullmatch(id) else None
+    row = (look or services.jobs.get)(current().key.id, id) if stored.FORM.fullmatch(id) else None
     return row if row is not None and row.background else None
 
 
@@ -92,9 +92,14 @@ def show(id):
 
 
 def items(id):
-    """Return what a response that has not ended is made from. Raises ResponseNotFound."""
-    key = current().key.id
-    payload = services.jobs.asked(key, id) if job_of(id) else None
+    """Return what a response that was not stored is made from. Raises ResponseNotFound."""
+    key, row = current().key.id, job_of(id)
+    if row is not None and ended(row):
+        found = services.stored.items(key, id)  # It may have ended since somebody looked.
+        if found is not None:
+            return found
+        answered(row)
+    payload = services.jobs.asked(key, id) if row else None
     if payload is None:
         raise missing(id)
     previous = payload.get("previous_response_id")
@@ -103,10 +108,25 @@ def items(id):
 
 
 def answered(row):
-    """Return the Response of a job that has ended, where it is not stored: it is too large."""
-    if row.result is None:
+    """Return the Response of a job that has ended and that is not stored. Raises ResponseNotFound.
+
+    The job has it where it was too large to be stored; any other has run out or was deleted.
+    """
+    found = row.result and last(orjson.loads(row.result), row.status)
+    if not found or spent(row) or not too_large(row, found):
         raise missing(row.id)
-    return orjson.loads(row.result)
+    return found
+
+
+def spent(row):
+    """Tell whether the Response of a job that has ended would not be kept any more."""
+    return services.stored.clock() >= row.completed_at + services.stored.seconds
+
+
+def too_large(row, found):
+    asked = services.jobs.asked(row.key, row.id) or {}
+    added = turns.identified(turns.listed(asked.get("input")))
+    return services.stored.row(row.key, found, added)["size"] > stored.LARGEST
 
 
 def cancel(id):
@@ -126,7 +146,8 @@ def delete(id):
     key = current().key.id
     row = job_of(id, services.jobs.cancel)
     if row is not None and not ended(row):
-        jobs.wait(id, jobs.SOON)
+        with contextlib.suppress(errors.ClientGone):  # It is deleted all the same.
+            jobs.wait(id, jobs.SOON)
     if row is not None:
         gone = services.jobs.discard(key, id, [services.recordings.remove])
     else:

@@ -15,6 +15,7 @@ from gateway.upstreams.base import PING
 
 NUMBER = re.compile(r"[0-9]{1,18}")
 REPLAYED = "idempotent-replayed"
+END = b"\n\n"  # of an event
 
 
 def wanted(asked):
@@ -66,7 +67,7 @@ def begin(visit, accepted):
 def follow(visit, id, after, headers=()):
     visit.line.stream = True
     events = Events(visit, id, after)
-    found = Lean(events, [*replies.STREAM, *headers])
+    found = Lean(iter(events), [*replies.STREAM, *headers])
     found.call_on_close(events.guard.close)
     return replies.unhurried(visit, found)
 
@@ -76,7 +77,7 @@ class Events:
 
     def __init__(self, visit, id, after):
         self.services, self.line, self.id = visit.services, visit.line, id
-        self.guard = watch.Watch(visit.environ.get("gunicorn.socket"))
+        self.guard = watch.Watch(visit.environ.get("gunicorn.socket"), drains=True)
         self.reader = self.services.recordings.reader(
             id,
             after,
@@ -91,18 +92,26 @@ class Events:
         return self.services.jobs.statuses([self.id]).get(self.id) in OPEN_STATUSES
 
     def stay(self):
-        """Raise ServerDraining when this process ends and only its readers hold it up."""
-        if self.services.leaving.is_set():
+        """Raise ServerDraining when this process ends, or only its readers hold that up."""
+        if self.guard.drained is not None or self.services.leaving.is_set():
             raise errors.ServerDraining()
 
     def __iter__(self):
         try:
             for block in self.reader:
                 yield sse.KEEPALIVE if block == PING else block
-                self.stay()
+                # An error in the midst of an event, or behind the last one, would be no error.
+                if block.endswith(END) and self.reader.end is None:
+                    self.stay()
             yield sse.DONE
-        except watch.Gone:
+        except GeneratorExit:
             self.line.end = "cancelled"
+            raise
+        except watch.Gone:
+            if self.guard.drained is None:
+                self.line.end = "cancelled"
+            else:
+                yield self.broken(self.guard.drained())
         except Lost:
             yield self.broken(background.missing(self.id))
         except errors.GatewayError as error:

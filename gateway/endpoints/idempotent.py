@@ -60,7 +60,7 @@ class Client:
     def __init__(self, visit, endpoint, payload, guard, row):
         self.visit, self.services, self.guard = visit, visit.services, guard
         self.endpoint, self.payload, self.row = endpoint, payload, row
-        visit.line.stream = payload.get("stream") is True
+        visit.line.stream = endpoint != "embeddings" and payload.get("stream") is True
 
     def begin(self, answer):
         """Make the call, and answer with what it gives while it gives it."""
@@ -80,11 +80,13 @@ class Client:
 
     def learn(self, run, line):
         """Put into the request's log line what has become known of the call."""
-        ended = run.live.closed
+        own = self.visit.line
         known = {name: value for name, value in vars(line).items() if name != "status"}
-        if not ended:
+        if own.end != "ok":  # the client has left, or was told something that the call was not
+            known.update(end=own.end, code=own.code)
+        elif not run.live.closed:
             known["end"] = "cancelled"
-        vars(self.visit.line).update(known)
+        vars(own).update(known)
 
     def join(self):
         """Answer with what the call gives, or gave, to the one who began it."""
@@ -96,10 +98,18 @@ class Client:
         return self.response(head["status"], headers, self.recorded(reader, headers))
 
     def response(self, status, headers, blocks):
-        found = Lean(blocks, headers)
+        found = Lean(self.taken(blocks), headers)
         found.status_code = status
         found.call_on_close(self.guard.close)
         return found
+
+    def taken(self, blocks):
+        """Pass blocks on, and note where the client does not take all of them."""
+        try:
+            yield from blocks
+        except GeneratorExit:
+            self.parting()
+            raise
 
     def reader(self, after=-1):
         return self.services.idempotency.reader(
@@ -123,7 +133,10 @@ class Client:
         try:
             yield from reader
         except watch.Gone:
-            pass
+            self.parting()
+        except errors.GatewayError as error:
+            self.noted(error)
+            raise
 
     def live(self, run):
         """Yield what the call gives, when it comes; a client that is slow reads the recording."""
@@ -153,13 +166,23 @@ class Client:
             yield self.failed(reader, error)
 
     def parted(self, reader):
-        """Return the last words to a client that has not left, but has to."""
-        drained = self.guard.drained
-        return b"" if drained is None else self.failed(reader, drained())
+        """Return the last words to a client that has to leave, if it has not left by itself."""
+        error = self.parting()
+        return b"" if error is None else self.failed(reader, error)
+
+    def parting(self):
+        """Note how a client ends that goes before the end; return the error if it has to."""
+        if self.guard.drained is None:
+            self.visit.line.end = "cancelled"
+            return None
+        return self.noted(self.guard.drained())
+
+    def noted(self, error):
+        self.visit.line.end, self.visit.line.code = "error", error.code
+        return error
 
     def failed(self, reader, error):
-        line = self.visit.line
-        line.end, line.code = "error", error.code
+        self.noted(error)
         return cut_short.events(self.endpoint, reader, error, self.skeleton)
 
     def skeleton(self):

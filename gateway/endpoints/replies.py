@@ -17,6 +17,9 @@ STREAM = [
     ("x-accel-buffering", "no"),
 ]
 
+# As OpenAI's SDKs for Python and for Node name it.
+PATIENCE = ("HTTP_X_STAINLESS_READ_TIMEOUT", "HTTP_X_STAINLESS_TIMEOUT")
+
 
 def run(endpoint, payload):
     """Run a checked payload's exchange and answer with what it gives."""
@@ -27,8 +30,9 @@ def run(endpoint, payload):
             visit, endpoint, payload, partial(answer, visit, endpoint, payload)
         )
     else:
-        line, seconds = visit.line, patience(visit.environ)
-        response = answer(visit, endpoint, payload, line, Watch(client, drains=True), seconds)
+        guard, seconds = Watch(client, drains=True), patience(visit.environ)
+        push = visit.environ.get("gateway.push")
+        response = answer(visit, endpoint, payload, visit.line, guard, seconds, push=push)
     return unhurried(visit, response)
 
 
@@ -41,8 +45,10 @@ def unhurried(visit, response):
     return response
 
 
-def answer(visit, endpoint, payload, line, guard, patience=math.inf, keep=None):
+def answer(visit, endpoint, payload, line, guard, patience=math.inf, keep=None, push=None):
     """Make a call that is waited for `patience` seconds, and return a response.
+
+    `push` is the call's way past the response to its client.
 
     With an Idempotency-Key this runs in a greenlet of its own: `visit` is all there is of the
     request, and `line` is not its log line but the call's.
@@ -57,6 +63,7 @@ def answer(visit, endpoint, payload, line, guard, patience=math.inf, keep=None):
     exchange = visit.services.exchange(endpoint, payload, guard, line, visit.ticket, visit.size)
     if "HTTP_TRACEPARENT" in visit.environ or "HTTP_OPENAI_BETA" in visit.environ:
         exchange.call.passed = passed(visit.environ)
+    exchange.call.push = push
     exchange.call.deadline = exchange.call.started + patience
     reply = exchange.run()
     return stream(reply) if isinstance(reply, StreamReply) else whole(reply)
@@ -64,11 +71,16 @@ def answer(visit, endpoint, payload, line, guard, patience=math.inf, keep=None):
 
 def patience(environ):
     """Return the seconds that the client says it waits; the official SDKs send them."""
+    return min([math.inf, *[bound(environ[name]) for name in PATIENCE if name in environ]])
+
+
+def bound(text):
+    """Return a header's number of seconds, infinity for what is none."""
     try:
-        seconds = float(environ.get("HTTP_X_STAINLESS_READ_TIMEOUT", "inf"))
+        found = float(text)
     except ValueError:
         return math.inf
-    return seconds if seconds > 0 else math.inf
+    return found if found > 0 else math.inf
 
 
 def whole(reply):

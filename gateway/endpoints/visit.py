@@ -1,6 +1,10 @@
 """A request on its way through the doors, and the lean response of the busiest ones."""
 
-from flask import Request, Response, request
+from functools import cached_property
+
+from flask import Request, Response
+from flask.globals import _cv_request
+from werkzeug.datastructures import EnvironHeaders
 
 from gateway.limits import NO_TICKET
 
@@ -17,11 +21,35 @@ class Visit(Request):
     ticket = NO_TICKET
     admitted = False
     size = held = 0
+    scheme, root_path = "http", ""
+
+    def __init__(self, environ, populate_request=False, shallow=False):
+        # Not werkzeug's own, which prepares a dozen things that hardly any request is asked for.
+        self.environ, self.shallow = environ, shallow
+        self.method = environ["REQUEST_METHOD"].upper()
+        path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
+        self.path = "/" + path.lstrip("/")
+
+    @cached_property
+    def headers(self):
+        return EnvironHeaders(self.environ)
+
+    @cached_property
+    def query_string(self):
+        return self.environ.get("QUERY_STRING", "").encode("latin-1")
+
+    @cached_property
+    def remote_addr(self):
+        return self.environ.get("REMOTE_ADDR")
+
+    @cached_property
+    def server(self):
+        return self.environ["SERVER_NAME"], self.environ["SERVER_PORT"]
 
 
 def current():
     """Return the visit itself: each look through Flask's proxy costs as much as a small check."""
-    return request._get_current_object()
+    return _cv_request.get().request
 
 
 class Pairs(list):

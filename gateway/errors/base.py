@@ -18,6 +18,7 @@ class GatewayError(Exception):
     retry_after = None
     source = "gateway"
     upstream_status = None  # what the upstream answered, where it did
+    wait = None  # seconds that the upstream has asked for, where it named any
     began = False  # some of the upstream's answer had come
 
     def __init__(self, message=None, param=None, code=None, retry_after=None):

@@ -22,6 +22,8 @@ from gateway.schemas.items import InputItem
 class FunctionTool(Tagged, Function):
     """Flat, where a chat's is nested. `strict` and `parameters` are left out by many clients."""
 
+    allowed_callers = Items(Text())
+
 
 class GrammarFormat(Tagged):
     definition = Text(required=True)
@@ -29,6 +31,7 @@ class GrammarFormat(Tagged):
 
 
 class CustomTool(Tagged, Named):
+    allowed_callers = Items(Text(), minimum=1)
     description = Text()
     format = Variants("type", {"grammar": GrammarFormat}, other=Tagged)
 

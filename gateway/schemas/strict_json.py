@@ -19,29 +19,26 @@ SMALLEST_WHOLE, LARGEST_WHOLE = -(2**63), 2**64 - 1
 
 def parse(body: bytes) -> dict:
     """Return the object that `body` holds, or raise InvalidJSON."""
-    if len(body) > MOST_PIECES:
-        _refuse_many_pieces(body)
+    # One pass of translate costs the same whatever the bytes are; count() is slow on many hits.
+    pieces = len(body) - len(body.translate(None, b",[{"))
+    if pieces > MOST_PIECES:
+        raise _refusal(f"it holds more than {MOST_PIECES:,} commas and opening brackets")
     try:
         found = _DECODER.decode(str(body, "utf-8"))
     except (ValueError, RecursionError) as exc:
         raise InvalidJSON() from exc
     if type(found) is not dict:
         raise _refusal("it is not a JSON object")
-    if body.count(b"{") + body.count(b"[") > DEEPEST:
+    if pieces > DEEPEST:
         _refuse_depth(found)
-    if b"\\ud" in body or b"\\uD" in body:
+    # Looking for one byte takes a tenth of what looking for several does.
+    if b"\\" in body and b"\\u" in body and (b"\\ud" in body or b"\\uD" in body):
         _refuse_lone_surrogates(found)
     return found
 
 
 def _refusal(reason):
     return InvalidJSON(f"We could not parse the JSON body of your request: {reason}.")
-
-
-def _refuse_many_pieces(body):
-    # One pass of translate costs the same whatever the bytes are; count() is slow on many hits.
-    if len(body) - len(body.translate(None, b",[{")) > MOST_PIECES:
-        raise _refusal(f"it holds more than {MOST_PIECES:,} commas and opening brackets")
 
 
 def _refuse_depth(found):

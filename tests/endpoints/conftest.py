@@ -29,6 +29,7 @@ stream = false
 name = "embedder"
 base_url = "URL"
 endpoints = ["embeddings"]
+stream = false
 
 [retry]
 attempts = 0

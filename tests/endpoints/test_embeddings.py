@@ -33,6 +33,18 @@ def test_texts_and_tokens_reach_the_upstream_as_they_are(client, upstream, input
     assert upstream.requests[-1].json == {"model": "upstream-model", "input": input}
 
 
+@pytest.mark.parametrize("stream", [True, False, "yes"])
+def test_stream_is_passed_on_like_any_unknown_parameter(client, upstream, stream):
+    answer = ask(client, stream=stream)
+    assert (answer.status_code, answer.content_type) == (200, "application/json")
+    assert len(answer.json["data"]) == 1
+    assert upstream.requests[-1].json["stream"] == stream
+
+
+def test_upstream_that_cannot_stream_takes_embeddings_that_ask_for_it(client):
+    assert ask(client, model="embed-only", stream=True).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("body", "code", "param"),
     [

@@ -1,10 +1,12 @@
 """Which Idempotency-Keys there are, and which calls are equal."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from gateway.endpoints.idempotent import FORM, fingerprint
+from gateway import logs, watch
+from gateway.endpoints.idempotent import FORM, Client, fingerprint
 from gateway.errors import ServerDraining
 from gateway.recordings import Recordings, cut_short
 from gateway.recordings.rows import Row
@@ -101,3 +103,52 @@ def test_cut_chat_ends_in_an_error_and_no_done():
     data = cut_short.events("chat", reader_of(), ServerDraining(), dict)
     assert sse_events(data) == [ServerDraining().body()]
     assert b"[DONE]" not in data
+
+
+def reading(drained=None):
+    """A client of a stream, who has to leave where `drained` gives the reason."""
+    visit = SimpleNamespace(services=None, line=logs.Line("req_1", "POST", "/"))
+    return Client(visit, "chat", {"stream": True}, SimpleNamespace(drained=drained), None)
+
+
+def said(client):
+    return client.visit.line.end, client.visit.line.code
+
+
+def leaving():
+    yield b"a"
+    raise watch.Gone
+
+
+@pytest.mark.parametrize("way", [Client.rest, Client.pieces])
+def test_who_leaves_a_call_that_it_has_joined_is_written_as_cancelled(way):
+    client = reading()
+    assert b"".join(way(client, leaving())) == b"a"
+    assert said(client) == ("cancelled", None)
+
+
+@pytest.mark.parametrize("way", [Client.rest, Client.pieces])
+def test_who_has_to_leave_is_written_with_the_error(way):
+    client = reading(drained=ServerDraining)
+    assert b"".join(way(client, leaving())).startswith(b"a")
+    assert said(client) == ("error", "server_draining")
+
+
+@pytest.mark.parametrize(("count", "end"), [(1, "cancelled"), (2, "cancelled"), (3, "ok")])
+def test_who_does_not_take_all_of_an_answer_is_written_as_cancelled(count, end):
+    client = reading()
+    blocks = client.taken(iter([b"a", b"b"]))
+    for _ in range(count):
+        next(blocks, None)
+    blocks.close()
+    assert said(client) == (end, None)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_the_client_was_told_counts_before_what_the_call_has_come_to(ended):
+    client, call = reading(drained=ServerDraining), logs.Line("req_1", "POST", "/")
+    call.end, call.upstream = "cancelled", "mock"
+    list(client.rest(leaving()))
+    client.learn(SimpleNamespace(live=SimpleNamespace(closed=ended)), call)
+    assert said(client) == ("error", "server_draining")
+    assert client.visit.line.upstream == "mock"

@@ -9,7 +9,7 @@ import httpx2
 import psutil
 import pytest
 
-from tests.live.raw import Reply, chat, connected, post
+from tests.live.raw import Reply, ask, chat, connected, post, request
 from tests.live.test_operations import cli, wait_until
 from tests.raw_client import events, read_all, read_until
 from tests.serving import Gateway, write_config
@@ -47,6 +47,17 @@ def test_idle_connection_does_not_hold_up_the_end(upstream, tmp_path):
 
         assert time.monotonic() - began < 4
         assert sock.recv(1) == b""
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.3])
+def test_stop_in_the_midst_of_a_reload_takes_no_longer(upstream, tmp_path, delay):
+    with patient(tmp_path, upstream, workers=2) as own:
+        own.process.send_signal(signal.SIGHUP)
+        time.sleep(delay)
+        began = term(own)
+        assert own.process.wait(10) == 0
+        assert time.monotonic() - began < 5
+        assert not [line for line in own.log() if "SIGKILL" in line["message"]]
 
 
 def test_kept_connection_has_one_more_answer_after_sigterm(upstream, tmp_path):
@@ -143,6 +154,49 @@ def check_written(gateway, replies):
         assert found[request_id] == (status, "server_draining", "error")
         (line,) = gateway.wait_lines(request_id=request_id)
         assert (line["status"], line["code"], line["end"]) == found[request_id]
+
+
+def test_readers_of_a_response_that_is_still_queued_are_told_where_to_go_on(upstream, tmp_path):
+    """Its job says nothing, and goes back to the queue as late as the drain allows."""
+    body = {"model": "mock-hang", "input": "a b", "background": True}
+    with patient(tmp_path, upstream) as own, ExitStack() as stack:
+        id = ask(own.port, post(body, "/v1/responses")).json["id"]
+        socks = []
+        for _ in range(8):  # whenever one looks around, which it does every 2 seconds
+            socks.append(stack.enter_context(connected(own.port)))
+            socks[-1].sendall(request(f"GET /v1/responses/{id}?stream=true HTTP/1.1"))
+            time.sleep(0.25)
+        term(own)
+        ends = [read_all(sock, 20) for sock in socks]
+        assert own.process.wait(5) == 0
+        lines = own.wait_lines(len(socks), stream=True)
+    for data, end in ends:
+        *_, queued, last = events(Reply(data).body)
+        assert (last["type"], last["code"], end) == ("error", "server_draining", "FIN")
+        assert last["sequence_number"] == queued["sequence_number"] == 1
+    found = [(line["status"], line["code"], line["end"]) for line in lines]
+    assert found == [(200, "server_draining", "error")] * len(socks)
+
+
+def test_stream_from_before_a_reload_has_the_drain_that_it_began_with(upstream, tmp_path):
+    """Its worker goes by that; a master that went by a shorter one would kill it unheard."""
+    more = {"timeouts": TIMEOUTS, "server": "drain = 9\n"}
+    config = write_config(tmp_path, upstream.url, **more)
+    with Gateway(config) as own, connected(own.port) as sock:
+        sock.sendall(post(chat("mock-slow-9000", stream=True)))
+        head = read_until(sock, b"data: ")
+        config.write_text(config.read_text().replace("drain = 9", "drain = 3"))
+        (before,) = own.worker_pids()
+        own.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: {*own.worker_pids()} - {before})
+        term(own)
+        reply = Reply(head + read_all(sock, 20)[0])
+        assert own.process.wait(5) == 0
+        *_, last = events(reply.body)
+        assert last["error"]["code"] == "server_draining"
+        (line,) = own.wait_lines(request_id=reply.headers["x-request-id"])
+        assert (line["code"], line["end"]) == ("server_draining", "error")
+        assert rows(own) == {line["request_id"]: (200, "server_draining", "error")}
 
 
 def ready(gateway):

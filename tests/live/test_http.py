@@ -46,6 +46,9 @@ def test_client_that_sends_a_long_body_slowly_can_still_read_why_it_is_refused(
 PATHS = {
     "/v1/models": 200,
     "/v1/models?stream=true&x=%ff&x=2": 200,
+    "/v1/models#f": 200,
+    "/v1#/models": 404,
+    "/v1/models%23f": 404,
     "/v1%2fmodels": 200,
     "/%76%31/models": 200,
     "http://elsewhere/v1/models": 200,
@@ -82,6 +85,17 @@ def test_path_below_v1_answers_only_with_a_key_and_never_redirects(gateway, path
     assert known.status == 200 or known.code
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gpt-test?x=1", "/v1/nope"])
+def test_fragment_is_no_part_of_what_is_asked_for(gateway, path):
+    plain = ask(gateway.port, request(f"GET {path} HTTP/1.1"))
+    for _ in range(2):  # a first line that was seen before is read in a way of its own
+        reply = ask(gateway.port, request(f"GET {path}#/../admin?x HTTP/1.1"))
+
+        assert (reply.status, reply.body) == (plain.status, plain.body)
+        (line,) = gateway.wait_lines(request_id=reply.headers["x-request-id"])
+        assert (line["path"], line["status"]) == (path.partition("?")[0], plain.status)
+
+
 @pytest.mark.parametrize("path", ["/", "/nope", "/v2/models", "/metrics", "*"])
 def test_path_outside_v1_is_an_unknown_url_for_everybody(gateway, path):
     for auth in ("", AUTH):
@@ -113,12 +127,18 @@ def test_head_answers_without_a_body(gateway, path, status):
 
 @pytest.mark.parametrize(
     "host",
-    ["", "Host:\r\n", "Host: a b\r\n", "Host: a/?x\r\n", "Host: a:99999\r\n", "Host: [::1\r\n",
+    ["Host:\r\n", "Host: a b\r\n", "Host: a/?x\r\n", "Host: a:99999\r\n", "Host: [::1\r\n",
      "Host: a@b\r\n", f"Host: {'h' * 1000}\r\n"],
 )  # fmt: skip
 def test_any_host_is_served_and_none_opens_a_door(gateway, host):
     assert ask(gateway.port, request(GET, host=host)).status == 200
     assert ask(gateway.port, request(GET, host=host, auth="")).status == 401
+
+
+def test_http_1_0_needs_no_host(gateway):
+    for auth, status in [(AUTH, 200), ("", 401)]:
+        reply = ask(gateway.port, request("GET /v1/models HTTP/1.0", auth=auth, host=""))
+        assert (reply.status, reply.end) == (status, "FIN")
 
 
 def test_headers_that_would_move_the_path_or_method_are_ignored(gateway):

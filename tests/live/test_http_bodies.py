@@ -2,12 +2,15 @@
 
 import base64
 import json
+import select
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gateway import mock
 from tests.live.front import shared_gateway, shared_upstream  # noqa: F401
-from tests.live.raw import AUTH, JSON, Reply, ask, chat, connected, post, request
+from tests.live.raw import AUTH, JSON, Reply, ask, chat, connected, pieces, post, request
 from tests.raw_client import read_until
 from tests.serving import KEY
 
@@ -116,6 +119,27 @@ def test_body_that_trickles_is_408_when_its_time_is_over(gateway):
 
     assert Reply(head).status == 408
     assert 0.9 < time.monotonic() - began < 2.5
+
+
+def test_body_in_countless_chunks_is_408_in_time_and_holds_up_no_stream(gateway, upstream):
+    role, word, *_, stop = mock.bodies.chunks("word")
+    upstream.enqueue(mock.stream([role, *[word] * 150, stop], delay=0.02))
+    with connected(gateway.port) as other, connected(gateway.port) as sock:
+        other.sendall(post(chat(stream=True)))
+        stream = pieces(other)
+        last, _ = next(stream)
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(list, stream)
+            sock.sendall(request(LINE, CHUNKED))
+            began = time.monotonic()
+            while not select.select([sock], [], [], 0)[0]:
+                sock.sendall(chunks(b" ", last=b"").replace(b"\r\n ", b";a=b;c;d;e;f\r\n ") * 3000)
+            took = time.monotonic() - began
+            times = [last, *[at for at, _ in reading.result()]]
+        assert Reply(read_until(sock, b"\r\n\r\n")).status == 408
+    assert 0.9 < took < 2.5
+    assert times[-1] > began + took
+    assert max(after - before for before, after in zip(times, times[1:], strict=False)) < 0.25
 
 
 TYPES = {

@@ -26,12 +26,18 @@ MALFORMED = {
         431,
         "headers_too_large",
     ),
+    "many large headers": (
+        request(GET, "".join(f"X-{n}: {'a' * 8000}\r\n" for n in range(12))),
+        431,
+        "headers_too_large",
+    ),
     "folded header": (request(GET, "X-A: a\r\n b\r\n"), 400, "bad_request"),
     "bare LF": (request(GET).replace(b"\r\n", b"\n"), 400, "bad_request"),
     "NUL in a header": (request(GET, "X-A: a\0b\r\n"), 400, "bad_request"),
     "header name with a space": (request(GET, "X-A : a\r\n"), 400, "bad_request"),
     "header with an underscore": (request(GET, "X_A: a\r\n"), 400, "bad_request"),
     "SCRIPT_NAME": (request("GET /admin HTTP/1.1", "SCRIPT_NAME: /v1\r\n"), 400, "bad_request"),
+    "no host": (request(GET, host=""), 400, "bad_request"),
     "two hosts": (request(GET, "Host: other\r\n"), 400, "bad_request"),
     "two content types": (post(chat(), headers=JSON + JSON), 400, "bad_request"),
     "unknown coding": (

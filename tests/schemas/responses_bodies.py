@@ -54,6 +54,15 @@ GOOD_RESPONSES = [
     response(tools=[{"type": "function", "name": "f", "parameters": None, "strict": None}]),
     response(tools=[{"type": "namespace", "tools": []}, {"type": "web_search"}, {"type": "mcp"}]),
     response(tools=[{"type": "custom", "name": "c", "format": {"type": "text"}}]),
+    response(tools=[{"type": "function", "name": "f", "allowed_callers": []}]),
+    response(tools=[{"type": "custom", "name": "c", "allowed_callers": ["direct", "other"]}]),
+    response({"type": "", "role": "user"}, {"type": "", "role": "user", "content": [{}]}),
+    response({"role": "assistant", "content": [{"type": "input_audio", "text": 5}]}),
+    response({"role": "system", "content": [{"type": "input_audio", "text": 5}]}, HELLO),
+    response(
+        {"role": "system", "content": [{"type": "input_audio", "text": 5}]},
+        {"role": "developer", "content": "x"},
+    ),
     response(tool_choice="auto"),
     response(tool_choice={"type": "function", "name": "f"}),
     response(tool_choice={"type": "mcp", "server_label": "s"}),
@@ -94,6 +103,18 @@ BAD_RESPONSES = [
     wrong(response({"role": "user", "content": None}), "input[0].content", STRING_OR_PARTS, "null"),
     wrong(response(instructions=[]), "instructions", "a string", "an array"),
     wrong(response(tools=[{"type": None}]), "tools[0].type", "a string", "null"),
+    wrong(
+        response(tools=[{"type": "function", "name": "f", "allowed_callers": 5}]),
+        "tools[0].allowed_callers",
+        "an array of strings",
+        "an integer",
+    ),
+    wrong(
+        response(tools=[{"type": "custom", "name": "c", "allowed_callers": [True]}]),
+        "tools[0].allowed_callers[0]",
+        "a string",
+        "a boolean",
+    ),
     wrong(response(background="yes"), "background", "a boolean", "a string"),
     wrong(response(store=1), "store", "a boolean", "an integer"),
     wrong(response(max_output_tokens="16"), "max_output_tokens", "an integer", "a string"),
@@ -130,4 +151,8 @@ BAD_RESPONSES = [
     ),
     above(response(temperature=2.1), "temperature", "decimal", 2, 2.1),
     empty(response(context_management=[]), "context_management"),
+    empty(
+        response(tools=[{"type": "custom", "name": "c", "allowed_callers": []}]),
+        "tools[0].allowed_callers",
+    ),
 ]

@@ -4,8 +4,10 @@ import time
 
 import pytest
 
+from gateway import stored
 from gateway.endpoints import jobs as jobs_module
 from gateway.jobs import running
+from gateway.tables import responses as table
 from tests.endpoints.background.asking import (
     TEXT,
     TOOL,
@@ -84,6 +86,34 @@ def test_later_turn_builds_on_a_response_that_has_ended(client, services, upstre
     assert [item["content"][0]["text"] for item in listed] == [TEXT, TEXT, "And now?"]
     third = client.post(RESPONSES, json={**GOOD, "previous_response_id": second})
     assert third.status_code == 200
+
+
+@pytest.mark.parametrize("how", ["run out", "swept"])
+def test_response_that_has_run_out_is_found_nowhere_though_its_job_is(client, services, how):
+    id = accepted(client)["id"]
+    run(services)
+    change = table.update().values(expires_at=1) if how == "run out" else table.delete()
+    services.database.write(lambda c: c.execute(change) and None)
+
+    for query in ("", "/input_items"):
+        refused(get(client, id, query), 404, "response_not_found")
+    refused(client.post(f"{RESPONSES}/{id}/cancel"), 404, "response_not_found")
+    assert client.get(f"/v1/jobs/{id}").json["status"] == "completed"
+    assert client.delete(f"{RESPONSES}/{id}").status_code == 200
+
+
+def test_response_that_is_too_large_to_be_stored_is_kept_as_long(client, services, monkeypatch):
+    monkeypatch.setattr(stored, "LARGEST", 100)
+    id = accepted(client)["id"]
+    run(services)
+    assert response(client, id) == streamed(client, id)[-1]["response"]
+    listed = get(client, id, "/input_items").json["data"]
+    assert [item["content"][0]["text"] for item in listed] == [TEXT]
+
+    later = time.time() + services.stored.seconds
+    monkeypatch.setattr(services.stored, "clock", lambda: later)
+    for query in ("", "/input_items"):
+        refused(get(client, id, query), 404, "response_not_found")
 
 
 @pytest.mark.parametrize("background", [True, False])

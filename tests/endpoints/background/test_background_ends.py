@@ -1,10 +1,11 @@
 """How background responses end otherwise than well: failed, cancelled, lost, deleted."""
 
+import threading
 import time
 
 import pytest
 
-from gateway import mock
+from gateway import errors, mock
 from gateway.endpoints import jobs as jobs_module
 from gateway.jobs import running
 from gateway.mock import bodies
@@ -142,19 +143,54 @@ def test_queued_response_is_deleted(client, services):
     assert services.jobs.claim("w") is None and rows(services, usage) == []
 
 
+@pytest.mark.parametrize("hears", [True, False])
 def test_running_response_is_deleted_even_if_its_worker_hears_late(
-    client, services, upstream, loops, monkeypatch
+    client, services, upstream, loops, monkeypatch, hears
 ):
     monkeypatch.setattr(jobs_module, "SOON", 0.1)
     id = accepted(client)["id"]
     job, thread = begin(services, upstream)
     assert client.delete(f"{RESPONSES}/{id}").status_code == 200
     time.sleep(0.2)  # it writes on, for it has not heard
-    job.stop(running.LOST)
+    if hears:
+        job.stop(running.LOST)
     thread.join()
     gone(client, services, id)
     (row,) = rows(services, usage)
     assert (row["end"], row["usage_source"]) == ("cancelled", "absent")
+
+
+def test_whole_answer_to_a_response_that_was_deleted_leaves_nothing(
+    client, services, upstream, loops, monkeypatch
+):
+    monkeypatch.setattr(jobs_module, "SOON", 0.1)
+    seen, go = upstream.received, threading.Event()
+    id = accepted(client, model="whole-only")["id"]
+    upstream.enqueue(lambda request: go.wait(10) and mock.responses(TEXT)(request))
+    job = services.running(services.jobs.claim("w"))
+    thread = threading.Thread(target=job.run)
+    thread.start()
+    upstream.wait_for(seen + 1)
+    assert client.delete(f"{RESPONSES}/{id}").status_code == 200
+    go.set()
+    thread.join()
+    time.sleep(0.2)  # for the loop that writes recordings
+    gone(client, services, id)
+
+
+def test_response_is_deleted_even_if_its_client_does_not_wait(
+    client, services, upstream, monkeypatch
+):
+    def leave(id, seconds):
+        raise errors.ClientGone()
+
+    monkeypatch.setattr(jobs_module, "wait", leave)
+    id = accepted(client)["id"]
+    job, thread = begin(services, upstream)
+    client.delete(f"{RESPONSES}/{id}")
+    job.stop(running.LOST)
+    thread.join()
+    gone(client, services, id)
 
 
 def test_lost_worker_fails_the_response_and_ends_its_stream(client, services, upstream):

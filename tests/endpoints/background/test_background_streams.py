@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from gateway import errors, watch
 from gateway.tables import recordings
 from tests.contracts.queueing import later, sweep
 from tests.endpoints.background.asking import (
@@ -25,6 +26,8 @@ from tests.endpoints.background.asking import (
 from tests.endpoints.refused import refused
 from tests.endpoints.storing import GOOD, RESPONSES, UNKNOWN, answering
 from tests.raw_client import events
+
+DRAINING = errors.ServerDraining.code
 
 
 @pytest.mark.parametrize("model", ["gpt-test", "chat-only", "whole-only", "mock-careless", "kept"])
@@ -121,10 +124,11 @@ def test_same_idempotency_key_is_the_same_response(client, services, loops, stre
     if stream:
         threading.Timer(0.3, run, [services]).start()
     first = ask(client, headers=name, stream=stream)
+    data = first.data
     first.close()
     wait_for(lambda: not services.idempotency.busy())
     again = ask(client, headers=name, stream=stream)
-    assert again.data == first.data
+    assert again.data == data
     assert again.headers["idempotent-replayed"] == "true"
     assert len(services.jobs.newest(5)) == 1
     other = ask(client, headers=name, stream=not stream)
@@ -155,6 +159,49 @@ def test_reader_is_sent_away_when_the_process_ends(client, services, loops, monk
     (error,) = events(next(blocks))
     assert list(blocks) == []
     assert error["code"] == "server_draining"
+
+
+def test_reader_that_waits_is_sent_away_at_once_when_a_drain_is_over(client, services, loops):
+    id = accepted(client)["id"]
+    answer = client.get(f"{RESPONSES}/{id}?stream=true", buffered=False)
+    blocks = iter(answer.response)
+    next(blocks)
+    threading.Timer(5, services.leaving.set).start()
+    watch.drain(errors.ServerDraining)
+    (error,) = events(next(blocks))
+    assert list(blocks) == []
+    assert (error["type"], error["code"], error["sequence_number"]) == ("error", DRAINING, 1)
+    assert not services.leaving.is_set()
+
+
+def test_reader_is_sent_away_between_two_events_only(client, services, monkeypatch):
+    id = accepted(client)["id"]
+    pieces = [b"data: {", b"}\n\n", b"data: {}\n\n"]
+    monkeypatch.setattr(services.recordings, "reader", lambda *_, **how: Pieces(pieces))
+    services.leaving.set()
+    *blocks, error = client.get(f"{RESPONSES}/{id}?stream=true", buffered=False).response
+    assert blocks == pieces[:2] and events(error)[0]["code"] == DRAINING
+
+
+class Pieces(list):
+    """A reader of a recording that goes on behind these."""
+
+    end, seen = None, 0
+
+
+@pytest.mark.parametrize(("all_of_it", "end"), [(True, "ok"), (False, "cancelled")])
+def test_reader_that_does_not_take_all_is_written_as_cancelled(
+    client, services, monkeypatch, all_of_it, end
+):
+    id = accepted(client)["id"]
+    run(services)
+    lines = []
+    monkeypatch.setattr(services.lines, "add", lambda level, fields: lines.append(fields))
+    answer = client.get(f"{RESPONSES}/{id}?stream=true", buffered=False)
+    blocks = iter(answer.response)
+    list(blocks) if all_of_it else next(blocks)
+    answer.close()
+    assert [line["end"] for line in lines] == [end]
 
 
 def test_recording_goes_with_its_job(client, services):
