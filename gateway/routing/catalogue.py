@@ -128,17 +128,24 @@ class Catalogue:
         self.discovered[upstream.name] = [name for name in names if sane(name)]
 
     def merge(self):
-        """Offer each listed model over all the upstreams that list it."""
+        """Offer each listed model."""
         targets = collections.defaultdict(dict)
         for upstream in self.discovering:
             for name in self.discovered.get(upstream.name, ()):
                 targets[name][upstream.name] = Target(upstream, name)
-        self.offered = {
-            name: Route(
-                name, tuple(found.values()), (), f"{next(iter(found))}:discovered", self.started
-            )
-            for name, found in targets.items()
-        }
+        self.offered = {name: self.listed(name, found) for name, found in targets.items()}
+
+    def listed(self, name, targets):
+        """Return the route of a model that upstreams list; `targets` is {upstream name: Target}.
+
+        It leads to all of them, unless a wildcard that matches names one of them: that one says
+        what the model costs, and where else its calls may go.
+        """
+        wildcard = self.matching(name)
+        if wildcard is not None and any(t.upstream.name in targets for t in wildcard.targets):
+            return wildcard
+        label = f"{next(iter(targets))}:discovered"
+        return Route(name, tuple(targets.values()), (), label, self.started)
 
     def run(self, stop):
         """Keep the list fresh until `stop` is set."""

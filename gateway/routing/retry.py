@@ -40,10 +40,11 @@ def is_fault(error):
 
 def delay(repeat, error, rand=random.random):
     """Return the seconds before repeat number `repeat` (from 0), or None if that is too long."""
-    wait = rand() * min(CAP, BASE * 2**repeat)  # full jitter: a crowd does not come back at once
-    if not isinstance(error, errors.RateLimited):
-        return wait
-    return None if error.retry_after > LONGEST_WAIT else error.retry_after + wait
+    backoff = rand() * min(CAP, BASE * 2**repeat)  # full jitter: a crowd does not come back at once
+    wait = error.retry_after if isinstance(error, errors.RateLimited) else error.wait
+    if wait is None:
+        return backoff
+    return None if wait > LONGEST_WAIT else wait + backoff
 
 
 class Budget:

@@ -39,7 +39,10 @@ class Router:
 
         Raises EndpointNotSupported or StreamNotSupported if none of them ever could.
         """
-        targets = self.routes(call.model)
+        route = self.catalogue.find(call.model)
+        if len(route.targets) == 1 and not route.fallbacks and suits(call, route.targets[0]):
+            return route.targets
+        targets = self.ranked(route)
         speaking = [t for t in targets if speaks(t.upstream, call.endpoint)]
         if not speaking:
             raise errors.EndpointNotSupported(call.model, PATHS[call.endpoint])
@@ -55,7 +58,9 @@ class Router:
 
     def routes(self, model):
         """Return a model's targets and its fallbacks', each rank below the one before it."""
-        route = self.catalogue.find(model)
+        return self.ranked(self.catalogue.find(model))
+
+    def ranked(self, route):
         if not route.fallbacks:
             return route.targets
         found, rank = {}, 0
@@ -106,14 +111,13 @@ class Router:
         tries = Tries(self, call, self.candidates(call, key))
         while True:
             target = self.begin(tries, call)
-            answered = False
+            answered, blocks = False, target.upstream.stream(call, target.model)
             try:
-                with contextlib.closing(target.upstream.stream(call, target.model)) as blocks:
-                    for block in blocks:
-                        if block is not PING and not answered:
-                            answered = True
-                            tries.succeeded()
-                        yield block
+                for block in blocks:
+                    if block is not PING and not answered:
+                        answered = True
+                        tries.succeeded()
+                    yield block
                 if not answered:
                     raise errors.UpstreamBadResponse()
                 return
@@ -124,6 +128,7 @@ class Router:
                 wait = tries.failed(error)
             finally:
                 tries.end()
+                blocks.close()
             yield from self.resting(call, wait)
 
     def begin(self, tries, call):
@@ -135,14 +140,14 @@ class Router:
             except errors.ServerOverloaded:
                 if call.clock() >= patience:
                     raise
-            call.watch.sleep(LOOK)
+            rest(call, LOOK)
 
     def resting(self, call, seconds):
         """Wait before the next try, yielding PING when the client should hear something."""
         end = call.clock() + seconds
         while (left := end - call.clock()) > 0:
             try:
-                call.watch.sleep(left, pause=call.spoke + self.keepalive)
+                rest(call, left, pause=call.spoke + self.keepalive)
             except watch.Pause:
                 yield PING
                 call.spoke = call.clock()
@@ -159,6 +164,21 @@ class Router:
 
     def budget(self, model):
         return kept(self.budgets, model, Budget)
+
+
+def rest(call, seconds, **limits):
+    """Wait for an upstream's sake, which is its time and not the gateway's own."""
+    began = call.clock()
+    try:
+        call.watch.sleep(seconds, **limits)
+    finally:
+        call.upstream_seconds += call.clock() - began
+
+
+def suits(call, target):
+    """Tell whether a target can take the call as it is."""
+    upstream = target.upstream
+    return call.endpoint in upstream.endpoints and (upstream.streams or not call.stream)
 
 
 def translatable(call):

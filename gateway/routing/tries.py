@@ -10,6 +10,9 @@ class Tries:
     `desk` is the router, which keeps what outlives the call: breakers, loads and budgets.
     """
 
+    __slots__ = ("desk", "call", "candidates", "budget", "failures", "repeats")
+    __slots__ += ("target", "began", "breaker", "probe", "free")
+
     def __init__(self, desk, call, candidates):
         self.desk, self.call, self.candidates = desk, call, candidates
         self.budget = desk.budget(call.model)
@@ -22,8 +25,8 @@ class Tries:
 
     def begin(self):
         """Return the target to try now. Raises what the client gets where there is none."""
-        target, now = self.target or self.first(), self.call.clock()
-        breaker = self.desk.breaker(target)
+        now = self.call.clock()
+        target, breaker = self.chosen(now)
         # The wait before a repeat is over: meanwhile others may have filled the target, or been
         # told to keep away from it.
         if breaker.limited > now:
@@ -55,6 +58,8 @@ class Tries:
         self.broke(error)
         self.call.attempts.append(f"{self.target.upstream.name}:{outcome(error)}")
         self.failures[self.target] = error
+        if not error.began:
+            self.call.sent = 0  # who leaves before the next try owes nothing for this one
         now = self.call.clock()
         if retry.verdict(error) == retry.STOP or now >= self.limit():
             raise error
@@ -72,19 +77,29 @@ class Tries:
         if isinstance(error, errors.RateLimited):
             self.breaker.limit(now, error.retry_after)
         elif retry.is_fault(error):
-            self.breaker.fail(now, self.began)
+            if not (self.call.hurried and overdue(error)):  # else the time was others' to waste
+                self.breaker.fail(now, self.began)
         elif error.source == "upstream":
             self.breaker.succeed(now, self.began)
 
-    def first(self):
-        """Return the best candidate that can take the call; the last one is never refused."""
-        return next(self.fresh(), None) or self.soonest()
+    def chosen(self, now):
+        """Return the target to try and its breaker: at first the best one that can take the call.
 
-    def fresh(self):
+        The last one is never refused.
+        """
+        target = self.target
+        if target is None:
+            for target in self.candidates:
+                breaker = self.desk.breaker(target)
+                if breaker.allows(now) and not self.desk.full(target):
+                    return target, breaker
+            target = self.soonest(now)
+        return target, self.desk.breaker(target)
+
+    def fresh(self, now):
         """Yield the candidates that have not been tried and are worth it, best first."""
         if len(self.failures) >= self.desk.settings.upstreams:
             return
-        now = self.call.clock()
         for target in self.candidates:
             if target not in self.failures and self.desk.breaker(target).allows(now):
                 if not self.desk.full(target):
@@ -96,7 +111,7 @@ class Tries:
         Moving on to an upstream that works is free; to one that fails too, it costs budget. The
         last ones are those whose breakers are open: they may have come back without being asked.
         """
-        for target in self.fresh():
+        for target in self.fresh(now):
             self.free = self.desk.breaker(target).streak == 0
             if self.free or self.budget.spend(now):
                 return target
@@ -118,9 +133,8 @@ class Tries:
         ]
         return min(left, key=lambda target: breakers[target].until or 0, default=None)
 
-    def soonest(self):
+    def soonest(self, now):
         """Return the target whose breaker opens its way soonest, for a call at once."""
-        now = self.call.clock()
         waits = {t: self.desk.breaker(t).limited_for(now) for t in self.candidates}
         free = [t for t in self.candidates if not waits[t] and not self.desk.full(t)]
         if free:
@@ -159,6 +173,11 @@ class Tries:
 
     def limit(self):
         return min(self.call.started + retry.IN_ALL, self.call.deadline)
+
+
+def overdue(error):
+    """Tell whether a call has ended because all of its time was over."""
+    return isinstance(error, errors.UpstreamTimeout) and error.param == "total"
 
 
 def limited(seconds):

@@ -43,7 +43,9 @@ class Conversation:
 
     def add(self, item, at):
         """Add an item; `at` is its place in the request."""
-        kind = item.get("type") or ("message" if "role" in item else "item_reference")
+        kind = item.get("type")
+        if kind is None:
+            kind = "message" if "role" in item else "item_reference"
         if kind not in ADDING:
             raise refused(f"{at}.type", f"it takes no items of type '{kind}'")
         ADDING[kind](self, item, at)
@@ -149,7 +151,7 @@ def plain(found):
     """Return parts as a text where they are no more than that; many servers know only texts."""
     if not found:
         return ""
-    if len(found) == 1 and set(found[0]) == {"type", "text"}:
+    if len(found) == 1 and found[0]["type"] == "text" and len(found[0]) == 2:
         return found[0]["text"]
     return found
 

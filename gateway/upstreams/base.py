@@ -18,15 +18,17 @@ class Call:
     called with a Response that has ended before its client hears of that; it stores it where
     `store` says so, and sets its `store` to what has become of that. `response_id` is the id that
     its Response gets where that is decided beforehand. An upstream sets `stateful` and `secrets` to
-    its own while it is tried, and `relay` once it streams.
+    its own while it is tried, and `relay` once it streams. `push(block)`, where there is one, sends
+    a block to the client at once, from the hub too, or leaves it (False) to be yielded.
     """
 
     def __init__(self, endpoint, payload, watch, clock=time.monotonic):
         self.endpoint, self.payload, self.watch, self.clock = endpoint, payload, watch, clock
         self.asked, self.store, self.keep = payload, False, unkept
         self.model = payload["model"]
-        self.response_id = None
-        self.stream = payload.get("stream") is True
+        self.response_id = self.push = None
+        # Embeddings have no streams: there it is one of the parameters that are passed on.
+        self.stream = endpoint != "embeddings" and payload.get("stream") is True
         self.started = self.spoke = clock()  # `spoke`: when the client was last sent something
         self.stateful, self.secrets, self.relay = False, (), None
         self.upstream = self.upstream_model = None  # names of the one that answers
@@ -38,6 +40,18 @@ class Call:
         self.sent = 0  # bytes of the body that was sent to the upstream
         self.said = None  # bytes of text in a whole answer that its upstream has not counted
         self.deadline = math.inf  # monotonic seconds after which the client no longer waits
+        self.end = -math.inf  # ... after which all its tries together have taken too long
+        self.hurried = False  # the tries before this one have left it less than half of its time
+
+    def bound(self, seconds):
+        """Return when a try of an upstream that allows so many seconds is over.
+
+        All tries together have as long as the most patient of their upstreams allows for one.
+        """
+        now = self.clock()
+        self.end = max(self.end, self.started + seconds)
+        self.hurried = self.end - now < seconds / 2
+        return min(now + seconds, self.end)
 
 
 def unkept(response):

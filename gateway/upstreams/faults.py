@@ -10,6 +10,8 @@ from requests import exceptions
 from gateway import errors, watch
 from gateway.upstreams.transport import Reset
 
+# What a wait for an upstream may raise of others' exceptions; `of()` translates them.
+FOREIGN = (watch.Late, exceptions.RequestException, UnicodeError)
 LONGEST_MESSAGE = 4000
 CODES = {"exceed_context_size_error": "context_length_exceeded"}  # llama.cpp says it in `type`
 
@@ -44,16 +46,22 @@ def meaning(status, headers, found, model):
         return errors.UpstreamAuthFailed()
     if status == 408:
         return errors.UpstreamTimeout("total")
-    if status == 429:
-        seconds = retry_after(headers) or 1
-        return errors.RateLimited("The upstream's rate limit was reached.", retry_after=seconds)
-    if status in (503, 529):
-        return errors.NoHealthyUpstream(retry_after=retry_after(headers) or 1)
+    if status in (429, 503, 529):
+        return busy(status, retry_after(headers))
     if status >= 500:
         return errors.UpstreamBadResponse(f"The upstream failed with status {status}.")
     if status < 400:
         return errors.UpstreamBadResponse(f"The upstream answered with status {status}.")
     return refused(status, found, model)
+
+
+def busy(status, seconds):
+    """Return the error for an upstream that has no time; `seconds` is how long it asks to wait."""
+    if status == 429:
+        return errors.RateLimited("The upstream's rate limit was reached.", retry_after=seconds)
+    error = errors.NoHealthyUpstream(retry_after=seconds)
+    error.wait = seconds
+    return error
 
 
 def refused(status, found, model):

@@ -13,13 +13,20 @@ from gateway import errors, sse, tokens
 from gateway.upstreams import faults
 
 LARGEST_ANSWER = 16 * 1024 * 1024  # of a whole answer, or a refusal, to a streamed call
+BACKSLASH = ord("\\")
 # The tokens of valid JSON: a string, with the colon behind it if it is a key, a bracket, or a bare
 # word. Its repeats never step back, so that no string makes it slow.
 TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{}]|[^][{}",:\s]++')
 
 
 class Relay:
-    """One upstream's stream on its way to one client."""
+    """One upstream's stream on its way to one client.
+
+    `glance(event)`, where there is one, gives what becomes of one event's bytes like `take()`, but
+    None for all that it would have to look into, and then changes nothing.
+    """
+
+    glance = None
 
     def __init__(self, call):
         self.call = call
@@ -30,7 +37,9 @@ class Relay:
         self.done = False  # nothing more is to be sent
 
     def take(self, data):
-        """Return what these bytes give the client: whole events, or b""."""
+        """Return what these bytes give the client: whole events, or b""; no bytes are the end."""
+        if not data:
+            return self.end()
         out = []
         try:
             for event in self.decoder.feed(data):
@@ -98,6 +107,12 @@ def spelled(name):
     return orjson.dumps(name)
 
 
+@functools.lru_cache(maxsize=256)
+def members(model):
+    """Return how `model` is usually written in an object: pairs of its key, and all of it."""
+    return [(key, key + spelled(model)) for key in (b'"model":', b'"model": ')]
+
+
 def rename(data, found, model):
     """Return JSON bytes whose `model` is the id that was asked for, all else untouched.
 
@@ -108,13 +123,23 @@ def rename(data, found, model):
         return data
     new = spelled(model)
     if isinstance(old, str):
-        for colon in (b'"model":', b'"model": '):
-            # Inside a string its quotes would be escaped, so a single hit is a key, and it is the
-            # one that is meant if it lies in as many objects as it should.
-            parts = data.split(colon + spelled(old))
-            if len(parts) == 2 and parts[0].count(b"{") - parts[0].count(b"}") == 1:
-                return (colon + new).join(parts)
+        for key, member in members(old):
+            parts = data.split(member)
+            if len(parts) != 2:
+                continue
+            # A single hit behind no backslash is a key and its value. Braces may lie in strings, so
+            # it is surely at the top only where the object's own is the only one on its side, or
+            # where no other key could be meant.
+            before, after = parts
+            own = before.count(b"{") == 1 or after.count(b"}") == 1
+            if before[-1] != BACKSLASH and (own or not (another(before) or another(after))):
+                return (key + new).join(parts)
     return respell(data, new, "model" in found)
+
+
+def another(part):
+    """Tell whether a part of JSON may hold a key `model`, which may be spelled with escapes."""
+    return part.rfind(b'"model"') >= 0 or (b"\\" in part and b"\\u006" in part)
 
 
 def respell(data, new, present):

@@ -83,6 +83,18 @@ def test_discovered_model_comes_between_exact_ids_and_wildcards():
     assert place(found.find("m/other")) == [("b", "other")]
 
 
+def test_discovered_model_is_called_as_a_wildcard_says_that_names_its_upstream():
+    price = config.Price(1, 1, 4)
+    wild = config.Model("m/*", (config.Target("c", "*"),), ("other",), price)
+    found = catalogue(wild, model("*", ("b", "*")), discovering=[Lister("c", "m/one", "else")])
+    before = found.find("m/one")
+    found.refresh()
+    assert found.find("m/one") == before and found.all()[1] == before
+    assert (place(before), before.fallbacks) == ([("c", "one")], ("other",))  # as before a listing
+    assert [target.price for target in before.targets] == [price]
+    assert place(found.find("else")) == [("c", "else")]
+
+
 @pytest.mark.parametrize("asked", ["x" * 257, "a\nb", "a\x00", "a\u202eb", "\ud800", "a\x7f"])
 def test_id_that_no_header_could_hold_is_not_found(asked):
     found = catalogue(model("*", ("a", "*")), discovering=[Lister("c", asked, "fine")])

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from gateway import mock
-from gateway.endpoints.replies import patience
+from gateway.endpoints.replies import PATIENCE, patience
 
 CHAT = {"model": "gpt-test", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -28,7 +28,9 @@ CHAT = {"model": "gpt-test", "messages": [{"role": "user", "content": "Hi"}]}
     ],
 )
 def test_client_s_own_timeout_is_seconds_and_garbage_is_none(sent, seconds):
-    assert patience({"HTTP_X_STAINLESS_READ_TIMEOUT": sent}) == seconds
+    for name in ("HTTP_X_STAINLESS_READ_TIMEOUT", "HTTP_X_STAINLESS_TIMEOUT"):
+        assert patience({name: sent}) == seconds
+        assert patience(dict.fromkeys(PATIENCE, "30") | {name: sent}) == min(seconds, 30)
     assert patience({}) == math.inf
 
 

@@ -52,6 +52,7 @@ def test_single_upstream_is_repeated_after_a_pause(run):
     assert got[0] in (ANSWER, STREAM)
     assert made.attempts == ["a:503", "a:reset", "a:200"]
     assert [when - START for when, _ in upstream.calls] == [0, 0.125, 0.375]
+    assert made.upstream_seconds == 0.375  # none of it is the gateway's own
 
 
 @pytest.mark.parametrize("run", [asked, streamed])
@@ -120,6 +121,16 @@ def test_upstream_s_stream_is_closed_however_the_client_s_ends():
     blocks.close()
     assert (desk.load["a"], upstream.closed) == (0, 1)
     assert desk.breaker_of("a", "m").streak == 0
+
+
+def test_upstream_s_stream_is_closed_though_what_has_ended_it_is_kept():
+    upstream = Upstream("a", always=[b"1", b"2"])
+    desk = router(upstream)
+    blocks = desk.stream(call(Clock(), stream=True), None)
+    next(blocks)
+    with pytest.raises(watch.Gone) as kept:  # with its traceback, and so with every frame
+        blocks.throw(watch.Gone())
+    assert (desk.load["a"], upstream.closed) == (0, 1) and kept
 
 
 def test_stream_that_nobody_began_to_read_holds_nothing():

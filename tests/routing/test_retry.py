@@ -82,20 +82,26 @@ def test_backoff_has_full_jitter_and_a_cap(repeat, longest):
     assert 0 <= retry.delay(repeat, error) < longest
 
 
+@pytest.mark.parametrize("status", [429, 503, 529])
 @pytest.mark.parametrize("seconds", [1, 3, 5])
-def test_retry_after_of_a_429_is_waited_for_and_the_crowd_spread_behind_it(seconds):
-    error = answered(429, retry_after=seconds)
+def test_retry_after_is_waited_for_and_the_crowd_spread_behind_it(status, seconds):
+    error = answered(status, retry_after=seconds)
     assert retry.delay(0, error, lambda: 0.0) == seconds
     assert retry.delay(0, error, lambda: 1.0) == seconds + 0.25
 
 
+@pytest.mark.parametrize("status", [429, 503, 529])
 @pytest.mark.parametrize("seconds", [6, 60, 9999])
-def test_long_retry_after_is_the_client_s_to_wait_for(seconds):
-    assert retry.delay(0, answered(429, retry_after=seconds)) is None
+def test_long_retry_after_is_the_client_s_to_wait_for(status, seconds):
+    assert retry.delay(0, answered(status, retry_after=seconds)) is None
 
 
-def test_retry_after_of_a_failure_does_not_hold_a_repeat_up():
-    assert retry.delay(0, answered(503, retry_after=60), lambda: 1.0) == 0.25
+@pytest.mark.parametrize("status", [503, 529])
+@pytest.mark.parametrize("headers", [{}, {"retry_after": "soon"}])
+def test_failure_that_names_no_wait_is_repeated_after_the_backoff_alone(status, headers):
+    error = answered(status, **headers)
+    assert retry.delay(0, error, lambda: 1.0) == 0.25
+    assert error.headers()["retry-after"] == "1"
 
 
 def spent(budget, now, most=1000):

@@ -147,18 +147,28 @@ def test_after_a_bad_key_the_upstream_before_it_may_be_repeated():
     assert played(tries, clock, answered(503), answered(401), None) == ["a", "b", "a"]
 
 
-def test_retry_after_is_waited_for_when_there_is_no_other_upstream():
+@pytest.mark.parametrize("status", [429, 503, 529])
+def test_retry_after_is_waited_for_when_there_is_no_other_upstream(status):
     desk, tries, asked, clock = start(Upstream("a"))
-    assert played(tries, clock, answered(429, retry_after=3), None) == ["a", "a"]
+    assert played(tries, clock, answered(status, retry_after=3), None) == ["a", "a"]
     assert clock.now == START + 3.125
 
 
-def test_long_retry_after_goes_to_the_client():
+@pytest.mark.parametrize("status", [429, 503, 529])
+def test_long_retry_after_goes_to_the_client(status):
     desk, tries, asked, clock = start(Upstream("a"))
-    with pytest.raises(errors.RateLimited) as caught:
-        played(tries, clock, answered(429, retry_after=30), None)
-    assert caught.value.retry_after == 30
-    assert clock.now == START
+    with pytest.raises(errors.GatewayError) as caught:
+        played(tries, clock, answered(status, retry_after=30), None)
+    assert caught.value.headers()["retry-after"] == "30"
+    assert clock.now == START and asked.attempts == [f"a:{status}"]
+
+
+@pytest.mark.parametrize("status", [429, 503, 529])
+def test_long_retry_after_keeps_nobody_from_another_upstream(status):
+    desk, tries, asked, clock = start(Upstream("a"), Upstream("b"))
+    script = answered(status, retry_after=30), answered(500), None
+    assert played(tries, clock, *script) == ["a", "b", "b"]
+    assert clock.now == START + 0.125
 
 
 def test_upstream_that_has_said_429_to_another_call_meanwhile_is_left_alone():
@@ -171,3 +181,27 @@ def test_upstream_that_has_said_429_to_another_call_meanwhile_is_left_alone():
         tries.begin()
     assert caught.value.retry_after == 20
     assert not +desk.load
+
+
+@pytest.mark.parametrize(
+    ("error", "sent"), [(answered(500), 0), (reset(), 0), (reset(began=True), 100)]
+)
+def test_call_that_is_left_before_its_next_try_owes_only_for_work_that_had_begun(error, sent):
+    desk, tries, asked, clock = start(Upstream("a"), Upstream("b"))
+    tries.begin()
+    asked.sent = 100
+    tries.failed(error)
+    tries.end()
+    assert asked.sent == sent
+
+
+@pytest.mark.parametrize("before, charged", [(0.0, True), (4.0, True), (6.0, False), (60.0, False)])
+def test_breaker_is_not_charged_for_time_that_the_tries_before_have_taken(before, charged):
+    desk, tries, asked, clock = start(Upstream("a"), Upstream("b"))
+    clock.now += before
+    tries.begin()
+    asked.bound(10)
+    with pytest.raises(errors.UpstreamTimeout):
+        tries.failed(errors.UpstreamTimeout("total"))
+    tries.end()
+    assert (desk.breaker_of("a", "m").streak == 1) is charged

@@ -135,6 +135,7 @@ REFUSED = [
     ({"modalities": ["audio"]}, "modalities"),
     ({"input": [{"type": "computer_call", "x": 1}]}, "input[0].type"),
     ({"input": [HELLO, {"id": "msg_1"}]}, "input[1].type"),
+    ({"input": [{"type": "", "role": "user"}]}, "input[0].type"),
     ({"input": [{"type": "item_reference", "id": "a"}]}, "input[0].type"),
     ({"input": [{**CALL, "namespace": "crm"}]}, "input[0].namespace"),
     (

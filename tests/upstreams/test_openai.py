@@ -4,12 +4,13 @@ import threading
 
 import orjson
 import pytest
+import requests
 
 from gateway import errors
 from gateway.mock import bodies, fault, hang, json, reply, stream, whole
 from gateway.tokens import Usage
 from gateway.upstreams.base import PING
-from tests.upstream import refused_url
+from tests.upstream import black_hole, refused_url
 from tests.upstreams.calling import CALLED, SECRET, STREAMED, asked, events, timed, timed_out
 
 PATHS = {
@@ -37,6 +38,26 @@ def test_stream_comes_back_event_by_event(calls, upstream, endpoint):
     assert found[-1] == ("", "[DONE]") and PING not in blocks
     assert call.relay.done and call.relay.usage == Usage(2, 0, 2, 0)
     assert call.upstream_seconds > 0 and call.sent == len(upstream.requests[0].body)
+
+
+@CALLED
+def test_bytes_count_as_sent_once_there_is_a_connection_to_send_them_by(calls, way):
+    call = calls.call(stream=way == "stream")
+    with black_hole() as url:
+        mock = calls.upstream(url, {"connect": 0.2})
+        with pytest.raises(errors.UpstreamTimeout):
+            list(getattr(mock, way)(call, "upstream-model"))
+    assert call.sent == 0
+
+
+@CALLED
+def test_bytes_count_as_sent_though_no_answer_came(calls, upstream, way):
+    upstream.enqueue(hang(5))
+    call = calls.call(stream=way == "stream")
+    mock = calls.upstream(upstream.url, {"total": 0.3, "first_token": 0.3})
+    with pytest.raises(errors.UpstreamTimeout):
+        list(getattr(mock, way)(call, "upstream-model"))
+    assert call.sent == len(upstream.requests[0].body)
 
 
 @STREAMED
@@ -80,6 +101,14 @@ def test_nothing_else_than_these_headers_reaches_an_upstream(calls, upstream, wa
         "OpenAI-Organization": "org",
     }
     assert len(request.raw_headers) == 9
+
+
+def test_request_could_be_sent_by_requests_itself(calls, upstream):
+    upstream.always(whole(b"{}"))
+    request = calls.upstream(upstream.url).request("POST", "/chat/completions", {"model": "m"})
+    with requests.Session() as session:
+        assert session.send(request).ok and session.send(request.copy()).ok
+    assert [found.body for found in upstream.requests] == [b'{"model":"m"}'] * 2
 
 
 def test_upstream_without_a_key_gets_none(calls, upstream):

@@ -55,6 +55,28 @@ def test_event_that_comes_in_time_starts_the_clock_anew(calls, upstream):
     assert events(asked(calls, mock, "stream"))[-1] == ("", "[DONE]")
 
 
+@CALLED
+def test_whole_call_is_bounded_with_the_tries_before_this_one(calls, upstream, way):
+    upstream.always(hang(5))
+    mock = calls.upstream(upstream.url, {"total": 3, "stream_total": 3})
+    call = calls.call(stream=way == "stream")
+    call.started -= 2.8
+    timed_out(lambda: list(getattr(mock, way)(call, "upstream-model")), "total", 0.1)
+    upstream.wait_idle()
+
+
+@CALLED
+def test_impatient_upstream_has_its_own_time_behind_a_patient_one(calls, upstream, way):
+    upstream.always(hang(5))
+    call = calls.call(stream=way == "stream")
+    call.bound(20)
+    call.started -= 2
+    mock = calls.upstream(upstream.url, {"total": 0.5, "stream_total": 0.5})
+    timed_out(lambda: list(getattr(mock, way)(call, "m")), "total", 0.5)
+    assert not call.hurried
+    upstream.wait_idle()
+
+
 @pytest.mark.parametrize("delay", [0, 0.02])
 def test_stream_may_not_go_on_for_ever(calls, upstream, delay):
     flood = raw([answers.head(), *[answers.sse(bodies.chunks()[1]), delay] * 500_000])

@@ -10,6 +10,7 @@ from requests import exceptions
 
 from gateway.mock import FIN, RST, hang, raw, whole
 from gateway.upstreams.transport import Reset
+from gateway.upstreams.transport.answer import Inflate
 from tests.upstreams.asking import (
     CHUNKED,
     FRAMINGS,
@@ -20,6 +21,7 @@ from tests.upstreams.asking import (
     SOON,
     WAYS,
     ask,
+    flushed,
     opened,
 )
 from tests.upstreams.calling import prepared
@@ -120,6 +122,21 @@ def test_compressed_events_are_given_one_by_one(adapter, upstream):
     event.set()
     assert list(iter(wire.read1, b"")) == [b"data: 2\n\n"]
     wire.release()
+
+
+@pytest.mark.parametrize("size", [1, 65535, 65536, 65537, 200_000])
+@pytest.mark.parametrize("byte", [1, 100, 1 << 20])
+def test_compressed_event_is_given_in_full_before_the_next_one_comes(size, byte):
+    content, found, inflate = (bytes(range(256)) * 800)[:size], [], Inflate("gzip")
+    event, ending = flushed(content)
+    for at in range(0, len(event), byte):
+        found.append(inflate(event[at : at + byte]))
+        while inflate.more:
+            found.append(inflate())
+    assert b"".join(found) == content and max(map(len, found)) <= 65536
+    assert inflate(ending + gzip.compress(b"")) == b"" and inflate.more
+    assert inflate() == b"" and not inflate.more
+    inflate.end()
 
 
 def test_request_arrives_as_it_was_prepared(adapter, upstream):

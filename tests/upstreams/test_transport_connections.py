@@ -1,5 +1,6 @@
 """Connections to upstreams: kept where they can be trusted, replaced, and opened in time."""
 
+import select
 import time
 
 import gevent
@@ -80,6 +81,17 @@ def test_stream_whose_end_came_with_its_last_event_leaves_a_good_connection(adap
         wire = opened(adapter, upstream.url)
         wire.head()
         assert wire.read1() == DONE
+        wire.release()
+    assert upstream.connections == 1
+
+
+def test_stream_whose_end_came_soon_behind_its_last_event_does_too(adapter, upstream):
+    for _ in range(2):
+        upstream.enqueue(raw([CHUNKED, framed(DONE), SOON, b"0\r\n\r\n"], end=None))
+        wire = opened(adapter, upstream.url)
+        wire.head()
+        assert wire.read1() == DONE
+        assert select.select([wire.connection.sock], [], [], 5)[0]
         wire.release()
     assert upstream.connections == 1
 

@@ -1,8 +1,10 @@
 """Waiting for an upstream: paused and taken up again, or ended with the connection closed."""
 
 import functools
+import gzip
 import itertools
 import time
+from functools import partial
 
 import gevent
 import pytest
@@ -16,6 +18,7 @@ from tests.upstream import (
 from tests.upstreams.asking import (
     CHUNKED,
     FRAMINGS,
+    GZIP,
     LENGTH,
     SMALL,
     WAYS,
@@ -70,9 +73,9 @@ def test_stale_connection_may_be_replaced_with_pauses(adapter, upstream, guard, 
     [pool] = adapter.pools.values()
     lookup, slow = pool.lookup, iter([0.3])
 
-    def late():
+    def late(deadline):
         gevent.sleep(next(slow, 0))
-        return lookup()
+        return lookup(deadline)
 
     monkeypatch.setattr(pool, "lookup", late)
     _, pauses = pausing(guard, wire.head)
@@ -96,7 +99,7 @@ def test_deadline_closes_the_connection(adapter, upstream, guard, place, way):
     upstream.enqueue(raw(PLACES[place], end=None))
     deadline = time.monotonic() + 0.1
     with pytest.raises(Late):
-        guard.call(way, adapter, upstream.url, deadline=deadline)
+        guard.call(partial(way, adapter, upstream.url), deadline=deadline)
     assert closed_after(upstream.wait_for(1)[0], deadline) < 0.3
 
 
@@ -106,7 +109,7 @@ def test_deadline_ends_a_request_that_is_not_read(adapter, upstream, guard, way)
     deadline = time.monotonic() + 0.1
     with pytest.raises(Late):
         body = functools.partial(way, body=bytes(20 << 20))
-        guard.call(body, adapter, upstream.url, deadline=deadline)
+        guard.call(partial(body, adapter, upstream.url), deadline=deadline)
     while not upstream.peers:
         time.sleep(0.01)
     assert closed_after(upstream.peers[0], deadline) < 0.3
@@ -118,7 +121,7 @@ def test_deadline_ends_connecting(adapter, guard, way):
     with black_hole() as url:
         began = time.monotonic()
         with pytest.raises(Late):
-            guard.call(way, adapter, url, deadline=began + 0.1)
+            guard.call(partial(way, adapter, url), deadline=began + 0.1)
         assert time.monotonic() - began < 0.4
 
 
@@ -131,10 +134,38 @@ def test_client_that_leaves_closes_the_connection(adapter, upstream, place, way)
     gevent.spawn_later(0.1, client.close)
     left = time.monotonic() + 0.1
     with pytest.raises(Gone):
-        guard.call(way, adapter, upstream.url)
+        guard.call(partial(way, adapter, upstream.url))
     assert closed_after(upstream.wait_for(1)[0], left) < 0.2
     guard.close()
     served.close()
+
+
+def test_other_calls_get_their_turn_beside_an_answer_that_inflates_to_much(adapter, upstream):
+    small = gzip.compress(bytes(8_000_000))
+    upstream.enqueue(answers.raw([GZIP % b"gzip", small, FIN], end=None))
+    wire = opened(adapter, upstream.url)
+    wire.head()
+    one, other = gevent.socket.socketpair()
+    turns = []
+
+    def echo():
+        while data := other.recv(1):
+            turns.append(data)
+            other.sendall(data)
+
+    def ask():
+        while True:
+            one.sendall(b"x")
+            one.recv(1)
+
+    jobs = [gevent.spawn(echo), gevent.spawn(ask)]
+    sizes = [len(piece) for piece in iter(wire.read1, b"")]
+    gevent.killall(jobs)
+    wire.close()
+    one.close()
+    other.close()
+    assert sum(sizes) == 8_000_000 and max(sizes) <= 65536
+    assert len(turns) > len(sizes) / 4
 
 
 def test_other_calls_get_their_turn_beside_one_that_never_waits(adapter, upstream):

@@ -53,19 +53,25 @@ class Relay(relay.Relay):
 
     def __init__(self, call):
         super().__init__(call)
-        self.finished = False
+        # Indexes of choices; a chunk that a pattern fits has the one of a chunk that was parsed.
+        self.begun, self.finished = set(), set()
         self.pattern, self.plain, self.misses = NO_PATTERN, None, 0
         options = call.payload.get("stream_options") or {}
         self.want_usage = bool(options.get("include_usage"))
 
     def take(self, data):
-        if not self.decoder.alone(data):
-            return super().take(data)
-        out = self.pattern.apply(data)
+        out = self.glance(data)
         if out is None:
-            return self.learn(data)
+            return self.learn(data) if self.decoder.alone(data) else super().take(data)
         self.events += 1
-        self.misses = 0
+        return out
+
+    def glance(self, data):
+        # What a pattern fits is one whole event, if nothing has been left of those before it.
+        decoder = self.decoder
+        out = None if decoder.held or decoder.skip_lf else self.pattern.apply(data)
+        if out is not None:
+            self.misses = 0
         return out
 
     def learn(self, data):
@@ -84,8 +90,13 @@ class Relay(relay.Relay):
         chunk = streamed(self.call, data)
         choices, self.plain = chunk["choices"], True
         for choice in choices:
-            if isinstance(choice, dict) and choice.get("finish_reason"):
-                self.finished, self.plain = True, False
+            if isinstance(choice, dict):
+                index = choice.get("index")
+                index = index if type(index) is int else 0
+                self.begun.add(index)
+                if choice.get("finish_reason"):
+                    self.finished.add(index)
+                    self.plain = False
         if chunk.get("usage"):
             self.usage, self.plain = tokens.read(chunk["usage"]) or self.usage, False
             if not choices and not self.want_usage:
@@ -99,7 +110,8 @@ class Relay(relay.Relay):
         return sse.DONE
 
     def end(self):
-        return self.finish() if self.finished else super().end()
+        whole = self.finished and self.finished == self.begun
+        return self.finish() if whole else super().end()
 
     def whole(self, body):
         """Return a whole answer as one chunk, and one of usage if the client asked for it."""

@@ -1,4 +1,4 @@
-"""The transport adapter that requests' sessions send through: gevent sockets and llhttp.
+"""The transport adapter for requests' sessions: sockets that gevent's loop waits for, and llhttp.
 
 It exists for its faults first (requests' own adapter takes an answer cut in its head for an
 empty 200) and its price second. It raises requests' exceptions only. Whole answers look like any
@@ -16,14 +16,27 @@ import requests
 from requests import exceptions
 from requests.adapters import BaseAdapter
 
-from gateway.upstreams.transport.answer import Reset
+from gateway.upstreams.transport.answer import Reset, whole_chunk
 from gateway.upstreams.transport.connections import Pool
 from gateway.upstreams.transport.routes import Direct, Proxied, login
 from gateway.upstreams.transport.wire import Wire
 
 LARGEST_ANSWER = 256 * 1024 * 1024
 
-__all__ = ["Adapter", "Reset", "Wire"]
+__all__ = ["Adapter", "Request", "Reset", "Wire", "whole_chunk"]
+
+
+class Request(requests.PreparedRequest):
+    """A PreparedRequest without what requests' constructor builds.
+
+    `sent` is how many bytes of its body an upstream may have got: none before it is connected to.
+    """
+
+    sent = 0
+    method, url, headers, body, hooks = None, None, None, None, {"response": ()}
+    _cookies, _body_position = None, None
+
+    __init__ = object.__init__
 
 
 class Reply(requests.Response):
@@ -32,8 +45,7 @@ class Reply(requests.Response):
     _content, _content_consumed, _next = False, False, None
     encoding, reason, history, raw, cookies = None, None, (), None, {}
 
-    def __init__(self):
-        pass
+    __init__ = object.__init__
 
 
 class Adapter(BaseAdapter):
@@ -89,6 +101,7 @@ class Adapter(BaseAdapter):
         reply.status_code, reply.headers = 0, {}
         try:
             wire.open()
+            request.sent = len(request.body or b"")
             if not stream:
                 finish(reply, wire)
         except BaseException:

@@ -8,6 +8,7 @@ from requests import exceptions
 QUIET = 65536  # most bytes of head, chunk lines or trailers between two pieces of body
 HEADERS = 100
 INFLATED = 16 * 1024 * 1024  # most bytes of an answer that came compressed without being asked
+PIECE = 65536  # most bytes that are inflated at once, because a few may stand for very many
 
 
 class Reset(exceptions.ConnectionError):
@@ -22,7 +23,7 @@ class Answer:
     """What llhttp has found so far; its `on_…` methods are llhttp's callbacks."""
 
     __slots__ = ("parser", "status", "headers", "pairs", "pieces", "head", "done", "dirty")
-    __slots__ += ("got", "keep", "quiet", "fault", "on_body")
+    __slots__ += ("got", "keep", "quiet", "fault", "on_body", "between")
 
     def __init__(self):
         self.status = self.quiet = 0
@@ -30,6 +31,7 @@ class Answer:
         self.on_body = self.pieces.append
         self.parser = HttpResponseParser(self)  # it knows us too, so it is let go at the end
         self.head = self.done = self.dirty = self.got = self.keep = False
+        self.between = False  # what comes next begins with a chunk of the body
         self.fault = None  # what was found to be wrong
 
     def on_message_begin(self):
@@ -52,9 +54,16 @@ class Answer:
         for name, value in self.pairs:
             name, value = name.decode("latin-1").lower(), value.decode("latin-1")
             found[name] = f"{found[name]}, {value}" if name in found else value
+        self.pairs.clear()  # a stream may last for hours
 
     def size(self):
         return sum(len(name) + len(value) for name, value in self.pairs)
+
+    def on_chunk_header(self):
+        self.between = False
+
+    def on_chunk_complete(self):
+        self.between = True
 
     def on_message_complete(self):
         if self.head:
@@ -79,6 +88,8 @@ class Answer:
             self.wrong("not HTTP")
         if self.pieces:
             self.quiet = 0
+        if self.between and not data.endswith(b"\n"):  # some of the next chunk's first line
+            self.between = False
         if self.quiet > QUIET or len(self.pairs) > HEADERS:
             self.wrong("head or chunk line too long")
         if self.fault is not None and not self.pieces:
@@ -111,28 +122,45 @@ class Answer:
         return whole
 
 
+def whole_chunk(data):
+    """Return the body in bytes that are one whole HTTP chunk in its usual form, else None."""
+    start = data.find(b"\r\n", 0, 8) + 2
+    size = len(data) - start - 2
+    if size > 0 and data[:start].lower() == b"%x\r\n" % size and data.endswith(b"\r\n"):
+        return data[start:-2]
+    return None
+
+
 class Inflate:
-    """Undoes gzip or deflate in pieces, up to INFLATED bytes in all."""
+    """Undoes gzip or deflate in pieces, up to INFLATED bytes in all.
+
+    `more` tells whether what it was given amounts to more than what it has returned.
+    """
 
     def __init__(self, coding):
         if coding not in ("gzip", "x-gzip", "deflate"):
             raise exceptions.ContentDecodingError("unknown content encoding")
         self.bits = 47 if coding != "deflate" else 15
         self.stream, self.left = None, INFLATED
+        self.held, self.more = b"", False
 
-    def __call__(self, data):
-        """Return what these bytes amount to; several members may follow each other."""
-        pieces = []
-        while data:
-            if self.stream is None or self.stream.eof:
-                self.stream = zlib.decompressobj(self.bits)
-            pieces.append(self.piece(data))
-            data = self.stream.unused_data
-        return b"".join(pieces)
+    def __call__(self, data=b""):
+        """Return the next piece, which may be b""; `data` is given when there is no more.
+
+        Several members may follow each other. Raises ContentDecodingError.
+        """
+        if self.stream is None or self.stream.eof:
+            self.stream = zlib.decompressobj(self.bits)
+        found = self.piece(self.held or data)
+        stream = self.stream
+        self.held = stream.unused_data or stream.unconsumed_tail
+        # zlib may have read all and still keep the end of a full piece.
+        self.more = bool(self.held) or (len(found) == PIECE and not stream.eof)
+        return found
 
     def piece(self, data):
         try:
-            found = self.stream.decompress(data, self.left + 1)
+            found = self.stream.decompress(data, min(PIECE, self.left + 1))
         except zlib.error as exc:
             raise exceptions.ContentDecodingError("bad compression") from exc
         self.left -= len(found)

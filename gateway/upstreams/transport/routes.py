@@ -14,6 +14,7 @@ class Direct:
 
     def __init__(self, host, port, context):
         self.host, self.port, self.context = host, port, context
+        self.plain = context is None  # nothing is to be said before the requests
 
     def opening(self, host, target):
         """Return what follows the method: the rest of the first line, and the lines of the hop."""
@@ -35,6 +36,7 @@ class Proxied:
     def __init__(self, proxy, target, login):
         self.host, self.port = proxy.host, proxy.port
         self.proxy, self.target, self.login = proxy, target, login
+        self.plain = proxy.plain and target.plain
 
     def opening(self, host, target):
         if self.target.context is None:

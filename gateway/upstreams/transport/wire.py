@@ -2,11 +2,13 @@
 
 import ssl
 
+import gevent
 from requests import exceptions
 
 from gateway.upstreams.transport.answer import Answer, Inflate, Reset
 
 RECV = 65536
+TURN = 1e-6  # seconds after which all others have had a turn; after 0 no socket is looked at
 
 
 class Stale(Exception):
@@ -16,14 +18,21 @@ class Stale(Exception):
 class Wire:
     """One request and its answer over one connection; requests' `raw`.
 
+    `through(data)`, if it is set, is shown whatever begins with a chunk of the body and takes it or
+    leaves it; it is called in the hub.
+
     A wait that was ended from outside by a Pause may be taken up again by the same call.
     """
+
+    __slots__ = ("pool", "request", "connection", "answer", "inflate", "unsent", "body", "size")
+    __slots__ += ("through",)
 
     def __init__(self, pool, request):
         self.pool, self.request = pool, request
         self.connection, self.answer, self.inflate = None, None, None
         self.unsent = b""
-        self.body, self.size = [], 0
+        self.body, self.size = None, 0
+        self.through = None
 
     @property
     def status(self):
@@ -56,9 +65,10 @@ class Wire:
             except Stale:
                 self.close()
         self.request, self.unsent = b"", b""  # a stream may last for hours
-        coding = self.headers.get("content-encoding", "identity").strip().lower()
-        if coding != "identity" and self.inflate is None:
-            self.inflate = Inflate(coding)
+        coding = self.answer.headers.get("content-encoding")
+        if coding is not None and self.inflate is None:
+            coding = coding.strip().lower()
+            self.inflate = Inflate(coding) if coding != "identity" else None
 
     def flush(self):
         """Write what is left of the request."""
@@ -70,12 +80,17 @@ class Wire:
                 # why there is none, is found by reading.
                 self.unsent = b""
 
-    def fill(self):
-        """Wait for one recv."""
+    def fill(self, recv=None):
+        """Wait for one recv, or take what another `recv` gives."""
         if self.answer.fault is not None:
             raise self.answer.fault
         try:
-            data = self.connection.recv(RECV)
+            if recv is not None:
+                data = recv(RECV)
+            else:
+                bare = self.answer.between and self.inflate is None
+                through = self.through if bare else None
+                data = self.connection.recv(RECV, through)
         except ssl.SSLError as exc:
             raise Reset(str(exc), self.answer.got) from exc
         except OSError as exc:
@@ -98,21 +113,35 @@ class Wire:
     def read1(self):
         """Wait for the next bytes of the body, whatever the framing; b"" is its end."""
         answer = self.answer
-        while True:
-            while not answer.pieces:
-                if answer.done:
-                    if self.inflate is not None:
-                        self.inflate.end()
-                    return b""
+        if self.inflate is not None:
+            return self.inflated(answer, self.inflate)
+        pieces = answer.pieces
+        while not pieces:
+            if answer.done:
+                return b""
+            self.fill()
+        return pieces.pop() if len(pieces) == 1 else answer.take()
+
+    def inflated(self, answer, inflate):
+        """Wait for the next bytes of a body that came compressed."""
+        data = b""
+        while not data:
+            if inflate.more:
+                gevent.sleep(TURN)
+                data = inflate()
+            elif answer.pieces:
+                data = inflate(answer.take())
+            elif answer.done:
+                inflate.end()
+                break
+            else:
                 self.fill()
-            data = answer.take()
-            if self.inflate is not None:
-                data = self.inflate(data)
-            if data:
-                return data
+        return data
 
     def read(self, limit):
         """Return the rest of the body. Raises ContentDecodingError above `limit` bytes."""
+        if self.body is None:
+            self.body = []
         while data := self.read1():
             self.body.append(data)
             self.size += len(data)
@@ -123,6 +152,7 @@ class Wire:
     def release(self):
         """Give the connection back if the answer has been read to its end, else close it."""
         connection, answer = self.connection, self.answer
+        self.through = None
         if connection is None:
             return
         if answer.head and not answer.done and not answer.pieces:
@@ -136,14 +166,12 @@ class Wire:
     def drain(self):
         """Take the last chunk that may already lie in the socket behind the last event."""
         if not self.connection.usable():
-            self.connection.sock.settimeout(0)
             try:
-                self.fill()
+                self.fill(self.connection.ready)
             except (exceptions.RequestException, Stale):
                 self.answer.keep = False
-            self.connection.sock.settimeout(None)
 
     def close(self):
-        connection, self.connection = self.connection, None
+        connection, self.connection, self.through = self.connection, None, None
         if connection is not None:
             connection.close()
