@@ -5,7 +5,6 @@ or not its client stays, and leaves a recording. All others read that.
 """
 
 import logging
-import random
 import threading
 import time
 import uuid
@@ -14,6 +13,7 @@ from functools import partial
 from gateway import errors
 from gateway.idempotency import rows
 from gateway.idempotency.run import Run
+from gateway.idempotency.sweep import Sweep
 from gateway.recordings import Lost, outside
 
 log = logging.getLogger("gateway")
@@ -22,7 +22,6 @@ LEASE, BEAT = 30, 10  # seconds
 KEPT = 24 * 3600  # seconds that a name keeps its meaning
 SPARE = 2 * 3600  # seconds that a recording outlives its name, which may be replayed to its last
 FREED = 600  # seconds that those who had joined a call may still read what is not kept
-EVERY, PAUSE = 60, 0.05  # seconds between two sweeps, and between two batches
 MARGIN = 2.0  # seconds before the end of a drain at which what still runs is ended
 LAST = 1.0  # seconds that it has for that
 LOOK = 0.05
@@ -129,35 +128,17 @@ class Idempotency:
         """Wait for all calls, with or without their clients; end those left `MARGIN` before."""
         deadline = time.monotonic() + max(seconds - MARGIN, 0)
         self.wait(deadline)
+        self.stop()
+        self.wait(time.monotonic() + LAST)
+
+    def stop(self):
+        """End all calls as far as they have come."""
         for run in self.busy():
             run.stop()
-        self.wait(time.monotonic() + LAST)
 
     def wait(self, deadline):
         while self.busy() and time.monotonic() < deadline:
             time.sleep(LOOK)
 
     def busy(self):
-        return [run for run in list(self.running) if run.thread.is_alive()]
-
-
-class Sweep:
-    """Deletes names that have run out."""
-
-    def __init__(self, database, clock):
-        self.database, self.clock = database, clock
-
-    def run(self, stop):
-        """Sweep every minute or so until `stop` is set."""
-        while not stop.wait(EVERY * random.uniform(0.5, 1.5)):
-            try:
-                self.sweep(stop)
-            except errors.DependencyUnavailable:
-                pass  # The database has logged it.
-            except Exception as exc:
-                log.error("idempotency keys could not be swept", exc_info=exc)
-
-    def sweep(self, stop):
-        while self.database.write(partial(rows.purge, clock=self.clock)):
-            if stop.wait(PAUSE):
-                return
+        return [run for run in list(self.running) if not run.over]

@@ -49,7 +49,7 @@ class Live:
     def begun(self, call):
         """Wait for the head. Raises the call's error if there is none.
 
-        `call(function, *args)` runs every wait, as a Watch's does.
+        `call(function)` runs every wait, as a Watch's does.
         """
         self.wait(call, lambda: self.head is not None)
         if self.head is None:

@@ -1,5 +1,6 @@
 """The rows of calls with an Idempotency-Key: each function runs within one transaction."""
 
+import math
 import time
 
 import sqlalchemy as sa
@@ -45,9 +46,13 @@ DISOWN = table.delete().where(
     OWNED, table.c.recording.in_(sa.bindparam("recordings", expanding=True))
 )
 ALIVE = sa.select(table.c.lease_until).where(AS_SEEN)
+# A call that runs has its name, however long ago a clock that was put forward says it began.
+ENDED = table.c.owner.is_(None) | ~table.c.lease_until.between(
+    sa.bindparam("soonest", type_=sa.Double()), sa.bindparam("latest", type_=sa.Double())
+)
 SPENT = (
     sa.select(table.c.key, table.c.endpoint, table.c.name, table.c.recording)
-    .where(table.c.expires_at <= sa.bindparam("now"))
+    .where(table.c.expires_at <= sa.bindparam("now"), ENDED)
     .limit(BATCH)
     .with_for_update(skip_locked=True)
 )
@@ -66,11 +71,18 @@ def tick(connection):
     )
 
 
-def lasts(connection, until):
-    """Tell whether a lease lasts; on SQLite one may be from before a restart of the machine."""
+def term(connection):
+    """Return the soonest and the latest second at which a lease may end that lasts.
+
+    On SQLite one that ends later than any is given is from before a restart of the machine.
+    """
     now = tick(connection)
-    shared = connection.dialect.name == "postgresql"
-    return now <= until and (shared or until <= now + LONGEST)
+    return now, math.inf if connection.dialect.name == "postgresql" else now + LONGEST
+
+
+def lasts(connection, until):
+    soonest, latest = term(connection)
+    return soonest <= until <= latest
 
 
 def named(row):
@@ -90,7 +102,7 @@ def mine(row):
 def begin(connection, row, lease, kept, clock):
     """Make a row one's own if nobody has it; return the row as it stands then, as a dict.
 
-    Nobody has a row that has run out, nor one whose owner's lease has.
+    Nobody has a row whose owner's lease has run out, nor one that has itself, its call ended.
     """
     while True:
         now = moment(connection, clock)
@@ -108,8 +120,9 @@ def begin(connection, row, lease, kept, clock):
 
 
 def free(connection, row, now):
-    dead = row["owner"] is not None and not lasts(connection, row["lease_until"])
-    return dead or row["expires_at"] <= now
+    if row["owner"] is None:
+        return row["expires_at"] <= now
+    return not lasts(connection, row["lease_until"])
 
 
 def keep(connection, row):
@@ -141,5 +154,7 @@ def disown(connection, owner, recordings):
 
 def purge(connection, clock):
     """Delete a batch of rows that have run out, and return how many."""
-    spent = connection.execute(SPENT, {"now": moment(connection, clock)}).mappings().all()
+    soonest, latest = term(connection)
+    limits = {"now": moment(connection, clock), "soonest": soonest, "latest": latest}
+    spent = connection.execute(SPENT, limits).mappings().all()
     return sum(connection.execute(PURGE, named(row)).rowcount for row in spent)

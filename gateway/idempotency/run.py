@@ -9,13 +9,16 @@ import orjson
 from gateway import errors, failures, sse
 from gateway.idempotency.live import Live
 from gateway.recordings import DONE
-from gateway.watch import Watch
+from gateway.watch import Watch, limit
 
 log = logging.getLogger("gateway")
 
 CUT = "cut"  # how the recording of an answer ends that this process could not bring to its end
 EVENTS = "text/event-stream"
-FAILED = b"event: response.failed\n"
+# What says in a stream that it comes to a bad end. No upstream's own words look like this: its
+# errors are told in ours.
+LAST_WORDS = (b"event: response.failed\n", b'data: {"error":{"message":')
+PATIENCE = 2.0  # seconds that the news of a failure waits for its name to be free
 
 
 class Run:
@@ -33,12 +36,15 @@ class Run:
         self.thread = self.watch = None
         self.told = False  # the head of the answer is out
         self.tail = b""  # the last block
+        self.last = []  # (block, count) from the one on that says that it has gone wrong
         self.promised = False
+        self.over = False
 
     @property
     def open(self):
         """Tell whether there is anything that the lease is still needed for."""
-        return self.thread.is_alive() or self.writer.pending
+        # Not whether its thread lives, which it does not yet while it is started.
+        return not self.over or self.writer.pending
 
     def run(self):
         self.watch = Watch()
@@ -50,7 +56,10 @@ class Run:
         except Exception as exc:
             log.error("unhandled error", exc_info=exc)
         finally:
-            self.end(kept, error)
+            try:
+                self.end(kept, error)
+            finally:
+                self.over = True
 
     def make(self):
         """Pass the answer on, and tell whether it is one to be kept."""
@@ -67,7 +76,8 @@ class Run:
                 self.pass_on(block, streamed)
         if self.watch.gone:
             raise errors.ServerDraining()
-        return response.status_code < 300 and not (streamed and failed(self.tail))
+        whole = not self.last and self.tail.endswith(sse.DONE)
+        return response.status_code < 300 and (whole or not streamed)
 
     def promise(self, connection, response):
         """Keep an answer. Raises Lost, which undoes the transaction, if another has the call."""
@@ -86,8 +96,11 @@ class Run:
         elif block:
             count = block.count(b"\n\n") if streamed else 1
             self.tail = block
-            self.live.put(block, count)
-            self.writer.add(block, count)
+            if self.last or (streamed and any(words in block for words in LAST_WORDS)):
+                self.last.append((block, count))
+            else:
+                self.live.put(block, count)
+                self.writer.add(block, count)
 
     def end(self, kept, error):
         """Write down what the call has come to, whatever that is."""
@@ -96,13 +109,29 @@ class Run:
             error = errors.ServerDraining() if self.watch.gone else error
             kept = lasting(error)
             kind = self.refuse(error)
+        for words in self.last:
+            self.writer.add(*words)
         # A promise that ended in an error may hold or not: what is written then changes none.
         if error is not None or not self.promised:
             also = partial(self.calls.end, row=self.row, kept=kept and not self.writer.broken)
             self.writer.close(kind, also)
+            if not kept:
+                self.free()
+        for words in self.last:
+            self.live.put(*words)
         self.live.close(error)
         self.watch.close()
         self.ended()
+
+    def free(self):
+        """Free the name before anybody hears that the call has failed, and sends it again."""
+        if not self.calls.database.takes_writes:
+            return
+        try:
+            with limit(PATIENCE, errors.DependencyUnavailable()):
+                self.writer.flush_now()
+        except Exception:
+            pass  # The recordings' flusher tries again, and says what is wrong.
 
     def refuse(self, error):
         """Record an error as the answer where there is none yet; return how the recording ends."""
@@ -127,11 +156,6 @@ def beginning(status, headers, code=None):
 def kind(headers):
     """Return the content type in header pairs."""
     return next((value for name, value in headers if name.lower() == "content-type"), "")
-
-
-def failed(tail):
-    """Tell from the last block of a stream that it has not come to a good end."""
-    return FAILED in tail or not tail.endswith(sse.DONE)
 
 
 def lasting(error):

@@ -4,7 +4,10 @@ import orjson
 
 from gateway import sse, turns
 from gateway.jobs import ended as ends
+from gateway.jobs import rows
+from gateway.jobs import statements as sql
 from gateway.jobs.background import BEGINNING, CLOSING, born, last
+from gateway.jobs.store import held, nothing
 from gateway.translate.events import unfold
 from gateway.upstreams.relay import dump
 
@@ -12,10 +15,6 @@ RUNNING = "response.in_progress"
 # The first events are there since the job was accepted, the last one comes with the job's end.
 OTHERS = frozenset(kind.encode() for kind in (*BEGINNING, *CLOSING.values()))
 OURS = ("id", "created_at", "background", "store")
-
-
-def nothing(connection):
-    pass
 
 
 class Recorded:
@@ -55,7 +54,11 @@ class Recorded:
         self.writer.add(sse.encode(dump(found), kind.encode()), 1)
 
     def unfold(self, whole):
-        """Record a whole answer as the stream it amounts to."""
+        """Record a whole answer as the stream it amounts to, which only `end` may write.
+
+        No answer to the job is known to have begun, so that it may be another worker's by now.
+        """
+        self.writer.held = True
         self.record(RUNNING, {"response": self.born})
         for kind, found in unfold(whole["output"]):
             self.record(kind, dict(found))
@@ -74,9 +77,17 @@ class Recorded:
         whole = None if found.body is None else orjson.loads(found.body)
         if whole is not None and self.number == len(BEGINNING):
             self.unfold(whole)
-        if self.writer.pending:
-            self.writer.flush_now()
+        if self.writer.pending and not self.writer.flush_now(self.ours):
+            self.writer.drop()
+            return nothing
         return self.ending(found, whole)
+
+    def ours(self, connection):
+        """Tell whether the job is still ours, and note that an answer to it has come.
+
+        Whoever was given the job writes the same recording; from now on nobody else is.
+        """
+        return rows.count(connection, sql.ANSWERED, held(self.claimed)) == 1
 
     def ending(self, found, whole):
         previous = self.claimed.payload.get("previous_response_id")

@@ -251,6 +251,7 @@ class Running:
             done = self.write(found, None)
         if not done:
             log.warning("job %s has ended, but was no longer this worker's", self.claimed.id)
+            self.insist(self.sink.end, None)
             return
         level = "error" if self.line.status >= 500 else "info"
         self.services.lines.add(level, self.line.fields(time.monotonic()))
@@ -285,7 +286,8 @@ def limited(error):
 
 def sounding(payload):
     """Tell whether a chat asks for sound, of which a stream gives another format than a body."""
-    return bool(payload.get("audio")) or "audio" in (payload.get("modalities") or ())
+    modes = payload.get("modalities")
+    return bool(payload.get("audio")) or (isinstance(modes, list) and "audio" in modes)
 
 
 def streamed(endpoint, given, plain):

@@ -1,7 +1,5 @@
 """Puts right what lost workers have left, and deletes jobs that have run out."""
 
-import logging
-import random
 import time
 from functools import partial
 
@@ -10,11 +8,9 @@ import orjson
 from gateway import errors, metrics
 from gateway.jobs import rows
 from gateway.jobs import statements as sql
-
-log = logging.getLogger("gateway")
+from gateway.sweeping import Sweeping, in_batches
 
 EVERY = (5, 10)  # seconds between two sweeps
-PAUSE = 0.05  # seconds for other writers between two batches
 COUNT = 60  # seconds between two counts of the jobs that have ended, which may be many
 TRIES = 3  # attempts, each of them lost with its worker before an answer had begun
 SAID = {
@@ -27,32 +23,21 @@ SAID = {
 }
 
 
-class Sweep:
+class Sweep(Sweeping):
     """Sweeps `jobs`; any number of processes may do so at once.
 
     `also` are called with a connection and the ids of jobs that go, in the same transaction.
     """
 
     def __init__(self, jobs, also=(), clock=time.monotonic):
+        super().__init__(EVERY, "jobs could not be swept")
         self.jobs, self.also, self.clock = jobs, list(also), clock
         self.counted = -COUNT
 
-    def run(self, stop):
-        """Sweep every few seconds until `stop` is set."""
-        while not stop.wait(random.uniform(*EVERY)):
-            try:
-                self.sweep(stop)
-            except errors.DependencyUnavailable:
-                pass  # The database has logged it.
-            except Exception as exc:
-                log.error("jobs could not be swept", exc_info=exc)
-
     def sweep(self, stop):
         """Mend, delete and count, a batch at a time."""
-        while self.mend() and not stop.wait(PAUSE):
-            pass
-        while self.purge() == sql.BATCH and not stop.wait(PAUSE):
-            pass
+        in_batches(self.mend, stop)
+        in_batches(self.purge, stop)
         self.count()
         self.age()
 
@@ -66,9 +51,10 @@ class Sweep:
         return sql.BATCH in done.values()
 
     def purge(self):
+        """Delete a batch of jobs that have run out; tell whether there may be more."""
         number = self.jobs.write(partial(rows.purge, also=self.also))
         swept("deleted", number)
-        return number
+        return number == sql.BATCH
 
     def count(self):
         """Set the gauge: what is open each time, what has ended now and then."""

@@ -31,7 +31,7 @@ class Worker:
     def __init__(self, jobs, begin, concurrency, clock=time.monotonic):
         self.jobs, self.begin, self.concurrency, self.clock = jobs, begin, concurrency, clock
         self.id = uuid.uuid4().hex  # new at each start, so that no lease is mistaken for ours
-        self.running = set()
+        self.running, self.taking = set(), False
         self.woken = threading.Event()
         self.draining = False
 
@@ -50,18 +50,24 @@ class Worker:
 
     def step(self):
         """Take the next job if there is one and room for it; return the seconds to rest then."""
-        if self.draining or len(self.running) >= self.concurrency:
-            return FULL
+        self.taking = True  # before anybody looks whether we drain: a drain waits for what is taken
         try:
-            claimed = self.jobs.claim(self.id)
-            if claimed is None:
-                return random.uniform(*POLL)
-            self.take(claimed)
+            return self.next()
         except errors.DependencyUnavailable:
             return AWAY  # What was taken and not heard of is freed when its lease runs out.
         except Exception as exc:
             log.error("no job could be taken", exc_info=exc)
             return WRONG
+        finally:
+            self.taking = False
+
+    def next(self):
+        if self.draining or len(self.running) >= self.concurrency:
+            return FULL
+        claimed = self.jobs.claim(self.id)
+        if claimed is None:
+            return random.uniform(*POLL)
+        self.take(claimed)
         return 0
 
     def take(self, claimed):
@@ -107,7 +113,8 @@ class Worker:
     def drain(self, seconds=0):
         """Take nothing more, and wait for what runs; stop what runs `MARGIN` before the end.
 
-        What was stopped is queued again if no answer had begun, and has else failed.
+        What was stopped is queued again if no answer had begun, and has else failed. What is just
+        being taken is given back.
         """
         self.draining = True
         deadline = self.clock() + max(seconds - MARGIN, 0)
@@ -119,7 +126,7 @@ class Worker:
         self.wait_until(max(self.clock(), deadline) + LAST)
 
     def wait_until(self, deadline):
-        while self.running and self.clock() < deadline:
+        while (self.taking or self.running) and self.clock() < deadline:
             time.sleep(LOOK)
 
 

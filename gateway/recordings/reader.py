@@ -32,8 +32,8 @@ def always():
     return True
 
 
-def plainly(function, *args):
-    return function(*args)
+def plainly(function):
+    return function()
 
 
 class Reader:
@@ -131,7 +131,7 @@ class Reader:
         self.away = self.away or self.clock()
         if self.clock() >= self.away + AWAY:
             raise error
-        self.call(time.sleep, min(seconds, 0.5))
+        self.call(partial(time.sleep, min(seconds, 0.5)))
 
     def take(self, row):
         """Return what the client gets of a row. Raises Broken where a row is missing."""

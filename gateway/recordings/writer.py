@@ -84,19 +84,19 @@ class Writer:
     def flush_now(self, guard=None):
         """Write all there is, and tell whether it is written.
 
-        `guard(connection)` runs first, in the same transaction: where it returns something false,
-        nothing is written. Raises DependencyUnavailable; what was added stays, to be tried again.
+        `guard(connection)` runs first in each transaction: where it returns something false,
+        nothing is written in it. Raises DependencyUnavailable; what was added stays, to be tried
+        again.
         """
         while True:
             with self.writing:
                 work = self.work()
                 if not self.flusher.database.write(partial(guarded, guard=guard, work=work)):
                     return False
-                self.held = False
                 self.written(work)
             if not self.pending:
+                self.held = False
                 return True
-            guard = None
 
     def work(self):
         """Return (rows, also) to be written in one transaction; `writing` is to be held."""

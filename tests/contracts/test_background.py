@@ -8,6 +8,7 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
+from gateway import errors
 from gateway.database import Database
 from gateway.jobs.background import Background
 from gateway.jobs.ended import CANCELLED, Ended
@@ -48,9 +49,19 @@ class Site:
     def begin(self, number):
         """Add a job whose answer has begun; return it claimed, with its sink."""
         self.add(number)
-        claimed = self.jobs.claim("w")
+        claimed, sink = self.claim()
         assert self.jobs.answered(claimed)
+        return claimed, sink
+
+    def claim(self, worker="w"):
+        """Claim the next job, and return it with its sink."""
+        claimed = self.jobs.claim(worker)
         return claimed, Recorded(self.background, self.recordings, claimed)
+
+    def lose(self, claimed):
+        """Let a job's lease run out, and its loss be noticed."""
+        later(self.jobs, 31, claimed.id)
+        sweep(self.jobs)
 
     def finish(self, claimed, found, sink):
         given = {"result_status": found.http, "result": found.body, "error": found.error}
@@ -62,6 +73,11 @@ class Site:
         data = b"".join(reader)  # what has no end is Lost
         assert reader.end == "done"
         return events(data)
+
+    def recorded(self):
+        """Return how many rows there are of recordings."""
+        count = sa.select(sa.func.count()).select_from(recordings_table)
+        return self.database.read(lambda c: c.scalar(count))
 
     def same(self, id):
         """Assert that job, stored Response and last event say the same, once; return it."""
@@ -79,10 +95,22 @@ class Site:
 ENDS = ("completed", "failed", "incomplete")
 
 
-def whole(claimed):
-    found = skeleton(claimed.payload, claimed.id)
-    found = {**found, "status": "completed", "created_at": int(claimed.created_at), "store": True}
+def whole(claimed, *texts):
+    """Return the end of a job whose whole answer says some texts."""
+    said = [{"type": "output_text", "text": text, "annotations": []} for text in texts]
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed"}
+    found = {
+        **skeleton(claimed.payload, claimed.id),
+        "status": "completed",
+        "created_at": int(claimed.created_at),
+        "store": True,
+        "output": [{**message, "content": said}] if said else [],
+    }
     return Ended("completed", 200, orjson.dumps(found))
+
+
+def deltas(told):
+    return [each["delta"] for each in told if each["type"].endswith("output_text.delta")]
 
 
 class BackgroundContract:
@@ -118,8 +146,7 @@ class BackgroundContract:
 
     def test_what_is_not_recorded_has_no_end(self, site):
         site.database.write(lambda c: outside.end(c, "resp_x", partial(event, b"x")))
-        count = sa.select(sa.func.count()).select_from(recordings_table)
-        assert site.database.read(lambda c: c.scalar(count)) == 0
+        assert site.recorded() == 0
 
     def test_end_that_was_refused_leaves_no_trace(self, site):
         claimed, sink = site.begin(1)
@@ -151,6 +178,55 @@ class BackgroundContract:
             assert site.told(claimed.id, len(told) - 2) == told[-1:]
             assert site.told(claimed.id, len(told)) == []
 
+    def test_stream_tells_the_answer_of_the_worker_whose_job_it_is(self, site, other):
+        site.add(1)
+        late, its = site.claim("late")
+        site.lose(late)
+        claimed, sink = other.claim("next")
+        assert not site.finish(late, whole(late, "late"), its)
+        its.end(late, None)
+        assert other.finish(claimed, whole(claimed, "mine"), sink)
+        assert site.same(claimed.id) == "completed"
+        assert deltas(site.told(claimed.id)) == ["mine"]
+
+    def test_answer_that_could_not_be_written_is_not_told_as_another_s(self, site, other):
+        site.add(1)
+        late, its = site.claim("late")
+        its.writer.flusher.database = Away()
+        with pytest.raises(errors.DependencyUnavailable):
+            its.end(late, whole(late, "late"))
+        site.lose(late)
+        claimed, sink = other.claim("next")
+        its.writer.flusher.database = site.database
+        its.writer.flusher.flush()
+        assert not site.finish(late, whole(late, "late"), its)
+        its.writer.flusher.flush()
+        assert other.finish(claimed, whole(claimed, "mine"), sink)
+        assert site.same(claimed.id) == "completed"
+        assert deltas(site.told(claimed.id)) == ["mine"]
+
+    def test_call_is_not_made_again_once_its_whole_answer_is_written(self, site):
+        site.add(1)
+        claimed, sink = site.claim()
+        also = sink.end(claimed, whole(claimed, "x" * 3_000_000, "one", "two"))
+        site.lose(claimed)
+        assert site.jobs.claim("next") is None
+        assert site.same(claimed.id) == "failed"
+        assert deltas(site.told(claimed.id))[1:] == ["one", "two"]
+        assert not site.jobs.finish(claimed, "completed", also=also)
+
+    def test_answer_to_a_job_that_was_deleted_is_not_written(self, site, other):
+        for number, begun in enumerate((False, True)):
+            site.add(number)
+            claimed, sink = site.claim()
+            if begun:
+                assert site.jobs.answered(claimed)
+                sink.add(DELTA % 1)
+            delete(other, claimed.id)
+            assert not site.finish(claimed, whole(claimed, "secret"), sink)
+            site.recordings.flusher.flush()
+            assert site.recorded() == 0
+
     def test_many_may_end_a_response_at_once(self, site, other):
         ends = Counter()
         for number in range(60):
@@ -180,8 +256,14 @@ class BackgroundContract:
             sink.end(claimed, None)
             assert site.jobs.get("mine", claimed.id) is None
             assert site.stored.get("mine", claimed.id) is None
-        count = sa.select(sa.func.count()).select_from(recordings_table)
-        assert site.database.read(lambda c: c.scalar(count)) == 0
+        assert site.recorded() == 0
+
+
+class Away:
+    """A database that is away."""
+
+    def write(self, fn):
+        raise errors.DependencyUnavailable()
 
 
 def write(sink, count):

@@ -3,69 +3,38 @@
 import contextlib
 import threading
 import time
-from types import SimpleNamespace
 
 import orjson
 import pytest
 import sqlalchemy as sa
 
-from gateway import errors, idempotency, polling, sse
-from gateway.database import Database
-from gateway.endpoints.visit import Lean
-from gateway.idempotency import Idempotency, rows
-from gateway.recordings import Broken, Lost, Recordings, flusher
+from gateway import errors, sse, sweeping
+from gateway.idempotency import rows
+from gateway.recordings import Broken, Lost
 from gateway.recordings import reader as reading
 from gateway.tables import idempotency as table
+from tests.contracts.calling import (
+    CALL,
+    REFUSED,
+    STREAM,
+    Answer,
+    Processes,
+    begun_at_once,
+    change,
+    joined,
+    later,
+    plainly,
+)
 from tests.contracts.test_recordings import event
 
-CALL = ("key_a", "chat", "name", "f" * 64)
-STREAM = [("content-type", "text/event-stream; charset=utf-8"), ("x-gateway-upstream", "mock")]
 JSON = [("content-type", "application/json"), ("content-length", "2")]
-REFUSED = errors.UpstreamRefused(422, "no", "invalid_request_error", "messages", "bad")
-
-
-class Answer:
-    """What a call gives, block by block, each when the test says so."""
-
-    def __init__(self, *blocks, headers=STREAM, status=200, error=None):
-        self.blocks, self.headers, self.status, self.error = blocks, headers, status, error
-        self.going, self.calls, self.watch = threading.Event(), 0, None
-
-    def __repr__(self):
-        return f"{self.status}-{self.error or self.blocks[-1][:20]!r}"
-
-    def __call__(self, watch, promise):
-        self.calls, self.watch = self.calls + 1, watch
-        if self.error is not None:
-            raise self.error
-        response = Lean(self.given(), self.headers)
-        response.status_code = self.status
-        return response
-
-    def given(self):
-        for block in self.blocks:
-            yield block
-            if block != sse.KEEPALIVE:
-                self.going.wait(10)
-            if self.watch.gone:
-                return
-
-
-def plainly(function, *args):
-    return function(*args)
+FAILED = b"event: response.failed\ndata: {}\n\n"
+WRONG = sse.encode(orjson.dumps(errors.UpstreamReset().body()))
 
 
 def now(answer):
     answer.going.set()
     return answer
-
-
-def joined(calls, row):
-    """Return (status, headers, body) as somebody gets them who joins a call."""
-    reader = calls.reader(row)
-    head = orjson.loads(reader.head(10))
-    body = b"".join(reader)
-    return head["status"], head["headers"], body, reader.end
 
 
 def made(calls, answer, call=CALL):
@@ -79,44 +48,12 @@ def made(calls, answer, call=CALL):
     return row
 
 
-def change(calls, **values):
-    calls.database.write(lambda c: c.execute(table.update().values(**values)))
-
-
 def held(calls):
     return calls.database.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(table)))
 
 
-class IdempotencyContract:
+class IdempotencyContract(Processes):
     """Tests of a subclass that names its `dialect`."""
-
-    @pytest.fixture
-    def mine(self, database):
-        return Idempotency(database, Recordings(database))
-
-    @pytest.fixture
-    def other(self, database):
-        """The calls of another process."""
-        found = Database(database.url)
-        yield Idempotency(found, Recordings(found))
-        found.close()
-
-    @pytest.fixture(autouse=True)
-    def loops(self, mine, other, monkeypatch):
-        monkeypatch.setattr(flusher, "LOOK", 0.1)
-        monkeypatch.setattr(polling, "IDLE", 0.1)
-        stop = threading.Event()
-        found = [
-            threading.Thread(target=loop.run, args=(stop,))
-            for calls in (mine, other)
-            for loop in calls.recordings.loops[:2]
-        ]
-        for thread in found:
-            thread.start()
-        yield
-        stop.set()
-        for thread in found:
-            thread.join()
 
     def test_first_call_is_made_and_equal_ones_join_it(self, mine, other):
         row, first = mine.begin(*CALL)
@@ -143,32 +80,9 @@ class IdempotencyContract:
 
     def test_of_many_calls_at_once_one_is_made(self, mine, other):
         for number in range(5):
-            found = []
-            call = (*CALL[:2], str(number), CALL[3])
-            threads = [
-                threading.Thread(target=lambda c=c: found.append(c.begin(*call)))  # noqa: B023
-                for c in (mine, other) * 5
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            found = begun_at_once(mine, other, call=(*CALL[:2], str(number), CALL[3]))
             assert sum(first for _, first in found) == 1
             assert len({row["recording"] for row, _ in found}) == 1
-
-    def test_of_many_calls_at_once_one_takes_a_dead_ones_place(self, mine, other):
-        mine.begin(*CALL)
-        change(mine, lease_until=1.0)
-        found = []
-        threads = [
-            threading.Thread(target=lambda c=c: found.append(c.begin(*CALL)))
-            for c in (mine, other) * 5
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sum(first for _, first in found) == 1
 
     def test_stream_is_joined_while_it_runs_and_replayed_after_it(self, mine, other):
         blocks = [event(0), event(1), sse.DONE]
@@ -210,7 +124,8 @@ class IdempotencyContract:
             (Answer(event(0) + sse.DONE), True),
             (Answer(event(0)), False),
             (Answer(event(0), b'data: {"error":{}}\n\n'), False),
-            (Answer(b"event: response.failed\ndata: {}\n\n" + sse.DONE), False),
+            (Answer(FAILED + sse.DONE), False),
+            (Answer(FAILED, sse.DONE), False),
             (Answer(error=REFUSED), True),
             (Answer(error=errors.InvalidValue("no")), False),
             (Answer(error=errors.RateLimited()), False),
@@ -250,65 +165,46 @@ class IdempotencyContract:
         assert ["x-should-retry", "true"] in headers
         assert b"secret" not in body
 
-    def test_owner_that_died_leaves_an_error_and_a_free_name(self, mine, other, monkeypatch):
-        monkeypatch.setattr(reading, "PATIENCE", 0.05)
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            Answer(error=errors.NoHealthyUpstream()),
+            Answer(error=ValueError()),
+            Answer(event(0)),
+            Answer(event(0), WRONG),
+            Answer(event(0), FAILED + sse.DONE),
+            Answer(event(0), FAILED, sse.DONE),
+        ],
+        ids=str,
+    )
+    def test_name_is_free_before_anybody_hears_that_the_call_has_failed(
+        self, mine, other, answer, caplog
+    ):
         row, _ = mine.begin(*CALL)
-        with pytest.raises(errors.GatewayError) as found, later(joined, other, row):
-            time.sleep(0.2)
-            change(mine, lease_until=1.0)
-        assert isinstance(found.value, Lost)
-        assert (found.value.status, found.value.headers()["x-should-retry"]) == (503, "true")
+        run = mine.start(row, now(answer), lambda: None)
+        blocks = run.live.taken(plainly)
+        with contextlib.suppress(errors.GatewayError):
+            while next(blocks, None) == event(0):
+                pass
+        assert other.begin(*CALL[:3], "0" * 64)[1]
 
-        again, first = other.begin(*CALL[:3], "0" * 64)
-        assert first and again["recording"] != row["recording"]
+    @pytest.mark.parametrize("known", [True, False])
+    def test_news_of_a_failure_waits_for_no_database_that_is_away(self, mine, monkeypatch, known):
+        def away(work):
+            asked.append(time.monotonic())
+            raise errors.DependencyUnavailable()
 
-    @pytest.mark.parametrize("kept", [True, False])
-    def test_owner_that_was_taken_for_dead_changes_nothing(self, mine, other, kept):
-        old, _ = mine.begin(*CALL)
-        change(mine, lease_until=1.0)
-        new, _ = other.begin(*CALL)
-        mine.database.write(lambda c: mine.end(c, old, kept))
-        found, first = mine.begin(*CALL)
-        assert (found["recording"], found["owner"], first) == (new["recording"], other.owner, False)
-
-    def test_lease_lasts_while_the_call_runs(self, mine, other):
+        asked = []
         row, _ = mine.begin(*CALL)
-        answer = Answer(event(0), sse.DONE)
-        run = mine.start(row, answer, lambda: None)
-        change(mine, lease_until=1.0)
-        assert not other.alive(row)
-        mine.beat()
-        mine.beat()
-        assert other.alive(row)
-        answer.going.set()
-        run.thread.join()
-        mine.recordings.close()
-        mine.beat()
-        assert not mine.running and not other.alive(row)
-
-    def test_lease_lasts_until_the_end_is_written(self, mine, monkeypatch):
-        row, _ = mine.begin(*CALL)
-        run = mine.start(row, Answer(error=REFUSED), lambda: None)
-        run.writer.flusher.forget(run.writer)
-        run.thread.join()
-        if run.writer.pending:
-            change(mine, lease_until=1.0)
-            mine.beat()
-            assert mine.running == {run}
-
-    def test_row_that_nobody_knows_of_is_freed(self, mine, other):
-        stray = (*CALL[:2], "stray", CALL[3])
-        mine.begin(*stray)
-        row, _ = mine.begin(*CALL)
-        answer = Answer(event(0), sse.DONE)
-        run = mine.start(row, answer, lambda: None)
-        mine.beat()
-        assert not other.begin(*stray)[1]
-        mine.beat()
-        assert other.begin(*stray)[1]
-        assert not other.begin(*CALL)[1]
-        answer.going.set()
-        run.thread.join()
+        monkeypatch.setattr(mine.recordings.flusher, "note", lambda *_, **how: None)
+        with monkeypatch.context() as patch:
+            patch.setattr(mine.database, "write", away)
+            patch.setattr(type(mine.database), "takes_writes", not known)
+            run = mine.start(row, Answer(error=errors.NoHealthyUpstream()), lambda: None)
+            with pytest.raises(errors.NoHealthyUpstream):
+                run.live.begun(plainly)
+            run.thread.join()
+        assert len(asked) == (not known) and run.writer.pending
 
     def test_kept_answer_runs_out(self, mine, other):
         made(mine, now(Answer(b"{}", headers=JSON)))
@@ -318,11 +214,11 @@ class IdempotencyContract:
         assert other.begin(*CALL[:3], "0" * 64)[1]
 
     def test_names_that_have_run_out_are_swept(self, mine, monkeypatch):
-        monkeypatch.setattr(idempotency, "PAUSE", 0)
-        monkeypatch.setattr(rows, "BATCH", 2)
+        monkeypatch.setattr(sweeping, "PAUSE", 0)
+        monkeypatch.setattr(rows, "SPENT", rows.SPENT.limit(2))
         for number in range(5):
             mine.begin(*CALL[:2], str(number), CALL[3])
-        change(mine, expires_at=1.0)
+        change(mine, expires_at=1.0, owner=None, lease_until=None)
         mine.begin(*CALL)
         mine.loops[1].sweep(threading.Event())
         assert held(mine) == 1
@@ -347,50 +243,6 @@ class IdempotencyContract:
         mine.recordings.close()
         assert other.begin(*CALL)[1]
 
-    def test_drain_waits_for_what_runs(self, mine):
-        row, _ = mine.begin(*CALL)
-        answer = Answer(event(0), sse.DONE)
-        mine.start(row, answer, lambda: None)
-        threading.Timer(0.3, answer.going.set).start()
-        mine.drain(30)
-        mine.recordings.close()
-        assert joined(mine, row)[2:] == (event(0) + sse.DONE, "done")
-
-    def test_what_a_drain_ends_is_said_to_be_cut_and_its_name_is_free(self, mine, other):
-        row, _ = mine.begin(*CALL)
-        answer = Answer(event(0), event(1), sse.DONE)
-        run = mine.start(row, answer, lambda: None)
-        got = iter(run.live.taken(plainly))
-        assert next(got) == event(0)
-        run.watch.gone = True
-        answer.going.set()
-        with pytest.raises(errors.ServerDraining):
-            next(got)
-        run.thread.join()
-        mine.recordings.close()
-        assert joined(other, row)[2:] == (event(0), "cut")
-        assert other.begin(*CALL)[1]
-
-
-@contextlib.contextmanager
-def later(function, *args):
-    """Run a function beside the block, and wait for it after that; raises what it raised."""
-    result = SimpleNamespace(found=None, error=None)
-
-    def work():
-        try:
-            result.found = function(*args)
-        except BaseException as exc:
-            result.error = exc
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield result
-    thread.join(20)
-    assert not thread.is_alive()
-    if result.error is not None:
-        raise result.error
-
 
 class TestSQLite(IdempotencyContract):
     dialect = "sqlite"
@@ -398,25 +250,3 @@ class TestSQLite(IdempotencyContract):
 
 class TestPostgreSQL(IdempotencyContract):
     dialect = "postgresql"
-
-    # SQLite has one writer at a time, and nothing ends between its looks.
-    @pytest.mark.parametrize("ends", [True, False])
-    def test_call_that_ends_or_wakes_as_it_is_taken_for_dead_is_not_made_again(
-        self, mine, other, monkeypatch, ends
-    ):
-        row, _ = mine.begin(*CALL)
-        change(mine, lease_until=1.0)
-        free, looks = rows.free, []
-
-        def late(connection, found, now):
-            looks.append(free(connection, found, now))
-            if looks == [True] and ends:
-                mine.database.write(lambda c: mine.end(c, row, True))
-            elif looks == [True]:
-                change(mine, lease_until=found["expires_at"])
-            return looks[-1]
-
-        monkeypatch.setattr(rows, "free", late)
-        again, first = other.begin(*CALL)
-        assert (again["recording"], first) == (row["recording"], False)
-        assert looks == [True, False]

@@ -16,7 +16,7 @@ from gateway.recordings.writer import ROW
 from gateway.tables import idempotency as names
 from gateway.tables import jobs as table
 from gateway.tables import recordings
-from tests.contracts.test_idempotency import CALL, change, joined, plainly
+from tests.contracts.calling import CALL, change, joined, plainly
 from tests.serving import KEY, write_config
 
 HEADERS = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": "once"}

@@ -401,7 +401,7 @@ class JobsContract:
         assert [row.id for row in jobs.newest(10)] == [ids[1]]
 
     def test_sweep_goes_through_more_than_a_batch(self, jobs, monkeypatch):
-        monkeypatch.setattr(sweeping, "PAUSE", 0)
+        monkeypatch.setattr("gateway.sweeping.PAUSE", 0)
         many = Jobs(jobs.database, queueing.settings(per_key=1000))
         total = sweeping.sql.BATCH + 20
         for number in range(total):

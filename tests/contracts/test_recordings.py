@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
-from gateway import errors, polling
+from gateway import errors, idling
 from gateway.database import Database
 from gateway.metrics import tally
 from gateway.recordings import BROKEN, Broken, Lost, Recordings, flusher, rows, writer
@@ -81,7 +81,7 @@ class RecordingsContract:
     @pytest.fixture(autouse=True)
     def quick(self, monkeypatch):
         monkeypatch.setattr(flusher, "LOOK", 0.1)
-        monkeypatch.setattr(polling, "IDLE", 0.1)
+        monkeypatch.setattr(idling, "IDLE", 0.1)
 
     @pytest.fixture
     def mine(self, database, clock):
@@ -365,6 +365,15 @@ class RecordingsContract:
         mine.flusher.flush()
         assert len(written(mine)) == 2
 
+    def test_guard_is_asked_before_every_transaction(self, mine):
+        answers = [True, False]
+        made = mine.writer("r", held=True)
+        for number in range(3):
+            made.add(event(number, b"x" * (writer.AT_ONCE - 100)))
+        assert made.flush_now(lambda connection: answers.pop(0)) is False
+        mine.flusher.flush()
+        assert answers == [] and sum(row["count"] for row in written(mine)) == 1
+
     def test_what_belongs_to_the_end_is_written_with_it(self, mine):
         seen = []
 
@@ -447,7 +456,7 @@ class RecordingsContract:
         assert not mine.poller.waiters
 
     def test_what_has_run_out_is_swept_in_batches(self, mine, clock, monkeypatch):
-        monkeypatch.setattr("gateway.recordings.sweep.PAUSE", 0)
+        monkeypatch.setattr("gateway.sweeping.PAUSE", 0)
         monkeypatch.setattr(tally, "recordings_swept", 0)
         old = [mine.writer(f"old{n}", HOUR) for n in range(3)]
         new = mine.writer("new", 3 * HOUR)

@@ -167,7 +167,7 @@ class StoredContract:
         assert held(store) == set()
 
     def test_sweep_goes_through_more_than_a_batch(self, store, clock, monkeypatch):
-        monkeypatch.setattr(stored, "PAUSE", 0)
+        monkeypatch.setattr("gateway.sweeping.PAUSE", 0)
         for number in range(stored.BATCH + 20):
             put(store, number)
         for number in range(1000, 1005):
@@ -188,7 +188,7 @@ class StoredContract:
     def test_oldest_of_a_key_go_beyond_its_bound(self, store, clock, monkeypatch, bound):
         monkeypatch.setattr(stored, *bound)
         monkeypatch.setattr(stored, "BATCH", 2)
-        monkeypatch.setattr(stored, "PAUSE", 0)
+        monkeypatch.setattr("gateway.sweeping.PAUSE", 0)
         put(store, 100, key="yours")
         for number in range(9):
             clock.now += 1

@@ -77,6 +77,7 @@ def test_several_choices_come_back(desk):
         ("chat", {"audio": {"voice": "x", "format": "wav"}}, (None, None)),
         ("responses", {}, (True, None)),
         ("responses", {"background": True, "stream": True}, (True, None)),
+        ("responses", {"modalities": 5}, (True, None)),
         ("responses", {"model": "chat-only"}, (True, {"include_usage": True})),
         ("embeddings", {}, (None, None)),
         ("chat", {"model": "whole-first"}, (None, None)),

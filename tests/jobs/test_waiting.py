@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from gateway import polling
+from gateway import idling
 from gateway.jobs import waiting as module
 from gateway.jobs.waiting import Waiting
 
@@ -18,8 +18,8 @@ class Statuses:
         return self.found
 
 
-def plainly(function, *args):
-    return function(*args)
+def plainly(function):
+    return function()
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def jobs():
 @pytest.fixture
 def waiting(jobs, monkeypatch):
     monkeypatch.setattr(module, "INTERVAL", 0.01)
-    monkeypatch.setattr(polling, "IDLE", 0.01)
+    monkeypatch.setattr(idling, "IDLE", 0.01)
     return Waiting(jobs)
 
 

@@ -227,6 +227,30 @@ def test_job_that_was_taken_while_the_worker_began_to_drain_is_given_back(bench)
     assert at.store.queue == ["b"]
 
 
+def test_drain_waits_for_a_job_that_is_just_being_taken(bench):
+    at, taken, go = bench("a"), threading.Event(), threading.Event()
+    claim = at.store.claim
+
+    def slow(worker):
+        found = claim(worker)
+        taken.set()
+        assert go.wait(5)
+        return found
+
+    at.store.claim = slow
+    taking = threading.Thread(target=at.worker.step, daemon=True)
+    taking.start()
+    assert taken.wait(5)
+    draining = threading.Thread(target=at.worker.drain, args=(60,), daemon=True)
+    draining.start()
+    draining.join(0.2)
+    assert draining.is_alive() and at.store.released == []
+    go.set()
+    draining.join(5)
+    assert not draining.is_alive()
+    assert at.store.released == ["a"] and at.jobs == {}
+
+
 def test_drain_waits_for_what_runs_and_takes_nothing_more(bench):
     at = bench("a", "b", "c")
     at.worker.step(), at.worker.step()

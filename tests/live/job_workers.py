@@ -112,10 +112,10 @@ class Queue:
 
 
 class Cuttable:
-    """A TCP line to a server, which can be cut and mended."""
+    """A TCP line to a server, which can be cut and mended; `delay` is its seconds each way."""
 
-    def __init__(self, host, port):
-        self.target = host, port
+    def __init__(self, host, port, delay=0):
+        self.target, self.delay = (host, port), delay
         self.open, self.listener, self.port = set(), None, 0
         self.mend()
 
@@ -156,5 +156,6 @@ class Cuttable:
             data = sock.recv(65536)
             if not data:
                 return False
+            time.sleep(self.delay)
             pair[sock].sendall(data)
         return True

@@ -24,6 +24,7 @@ from tests.live.following import (
     valid,
     without_pings,
 )
+from tests.live.twice import wait_for
 from tests.serving import KEY
 
 pytestmark = pytest.mark.live
@@ -135,6 +136,21 @@ def test_delete_of_one_that_runs_closes_its_upstream(gateway, client, upstream):
         with pytest.raises(openai.NotFoundError):
             look(id)
     assert b"response_not_found" in raw(gateway, id)
+
+
+def test_delete_by_a_client_that_does_not_wait_deletes_all_the_same(gateway, client, upstream):
+    seen = upstream.received
+    id = create(client, "mock-endless-50").id
+    request = upstream.wait_for(seen + 1)[-1]
+    time.sleep(0.5)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    with contextlib.closing(connection):
+        head = {"Authorization": f"Bearer {KEY}"}
+        connection.request("DELETE", f"/v1/responses/{id}", headers=head)
+        time.sleep(0.05)
+    assert request.closed.wait(3)
+    with pytest.raises(openai.NotFoundError):
+        wait_for(lambda: not client.responses.retrieve(id))
 
 
 def test_failure_is_told_in_the_sdk_s_words(client):

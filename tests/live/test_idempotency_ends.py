@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from gateway import mock
 from tests.live.job_workers import Cuttable
-from tests.live.site import Answer
+from tests.live.site import PATHS, Answer
 from tests.live.test_responses_state import stopped
 from tests.live.twice import (  # noqa: F401
     MORE,
@@ -22,6 +22,7 @@ from tests.live.twice import (  # noqa: F401
     ask,
     asking,
     assert_nothing_wrong,
+    body_of,
     chunks,
     database,
     held,
@@ -31,7 +32,7 @@ from tests.live.twice import (  # noqa: F401
     two_workers,
     wait_for,
 )
-from tests.serving import Gateway, write_config
+from tests.serving import KEY, Gateway, write_config
 from tests.test_postgres import server, url  # noqa: F401
 
 pytestmark = pytest.mark.live
@@ -116,6 +117,61 @@ def test_call_without_its_client_is_not_ended_by_sigterm(tmp_path, upstream):
         assert rows(gateway, "select owner from idempotency") == [(None,)]
         assert rows(gateway, "select end from usage") == [("ok",)]
         assert_nothing_wrong(gateway)
+
+
+def test_call_without_its_client_that_began_after_sigterm_is_not_ended_either(tmp_path, upstream):
+    go = threading.Event()
+    with draining_late(tmp_path, upstream, go, drain=20) as gateway:
+        time.sleep(1)
+        assert gateway.process.poll() is None
+        go.set()
+        assert gateway.process.wait(10) == 0
+        assert rows(gateway, "select owner from idempotency") == [(None,)]
+        assert rows(gateway, "select end from usage") == [("ok",), ("ok",)]
+        assert_nothing_wrong(gateway)
+
+
+def test_call_that_began_after_sigterm_ends_with_the_drain(tmp_path, upstream):
+    with draining_late(tmp_path, upstream, threading.Event(), drain=5) as gateway:
+        assert gateway.process.wait(10) == 0
+        assert rows(gateway, "select owner from idempotency") == []
+        assert rows(gateway, "select end from usage") == [("ok",), ("cancelled",)]
+        assert rows(gateway, "select end from recordings where end is not null") == [("cut",)]
+        assert_nothing_wrong(gateway)
+
+
+@contextlib.contextmanager
+def draining_late(tmp_path, upstream, go, drain):
+    """Give a gateway in whose drain a call began that needs no client, and that `go` lets end."""
+    streamed = threading.Event()
+    more = {"server": f"drain = {drain}\n", "timeouts": TIMEOUTS, "more": MORE}
+    path = write_config(tmp_path, upstream.url, **more)
+    upstream.enqueue(held(streamed, chunks()), held(go, chunks()))
+    with Gateway(path) as gateway:
+        with kept_open(gateway) as send:
+            stream = send()
+            assert stream.readline()
+            gateway.process.send_signal(signal.SIGTERM)
+            time.sleep(1)  # what had outlived its client by then would have been waited for
+            streamed.set()
+            assert stream.read().endswith(b"data: [DONE]\n\n")
+            assert send({"Idempotency-Key": "k"}).readline()
+        yield gateway
+
+
+@contextlib.contextmanager
+def kept_open(gateway):
+    """Give a function that begins a streamed chat, one after the other over one connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    head = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+
+    def send(more=()):
+        body = body_of(stream=True)
+        connection.request("POST", PATHS["chat"], body, {**head, **dict(more)})
+        return connection.getresponse()
+
+    with contextlib.closing(connection):
+        yield send
 
 
 def test_call_that_outlasts_the_drain_is_ended_and_its_name_free(tmp_path, upstream):

@@ -127,6 +127,28 @@ def test_sigterm_lets_jobs_end_and_hands_back_what_has_not_begun(tmp_path, upstr
     assert_no_traceback(own.log_path.read_bytes())
 
 
+def test_sigterm_gives_back_a_job_that_is_just_being_taken(tmp_path, upstream, opened, url):  # noqa: F811
+    host, port = sa.make_url(SERVER).host, sa.make_url(SERVER).port or 5432
+    line = Cuttable(host, port, delay=0.1)
+    through = sa.make_url(url).set(host="127.0.0.1", port=line.port)
+    path = write_config(tmp_path, upstream.url)
+    queue = opened(path, url)
+    first = queue.add(says="first")
+    own = JobWorker(path)
+    own.environ["GATEWAY_DATABASE_URL"] = through.render_as_string(hide_password=False)
+    with own:
+        queue.wait(first, *ENDED, seconds=30)
+        id = queue.add(says="second")
+        while queue.get(id).status == "queued":
+            time.sleep(0.002)
+        own.process.terminate()  # before the worker has heard that the job is its own
+        assert own.process.wait(15) == 0
+    line.close()
+    row = queue.get(id)
+    assert (row.status, row.attempts, upstream.received) == ("queued", 0, 1)
+    assert_no_traceback(own.log_path.read_bytes())
+
+
 def test_second_signal_ends_a_job_worker_at_once(tmp_path, upstream, opened):
     path = write_config(
         tmp_path, upstream.url, server="drain = 600\n", timeouts="stream_total = 60"
