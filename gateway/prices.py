@@ -13,13 +13,23 @@ def cost(price, usage):
     """
     if price is None or usage is None:
         return None
-    # Configured prices are floats, and a sum of many products of those drifts: whole numbers don't.
-    millionths = (
-        (usage.input - usage.cached) * round(price.input * NANO)
-        + usage.cached * round(price.cached_input * NANO)
-        + usage.output * round(price.output * NANO)
-    )
+    found, cached, said, _ = usage
+    return of_tokens(price, found, said, cached)
+
+
+def of_tokens(price, found, said, cached=0):
+    """Return the nano-USD that so many tokens of input and output cost; `price` is known."""
+    input_rate, cached_rate, output_rate = price.rates
+    millionths = (found - cached) * input_rate + cached * cached_rate + said * output_rate
     return min((millionths + MILLION // 2) // MILLION, LARGEST)
+
+
+def rates(*price):
+    """Return prices in USD as whole nano-USD.
+
+    Configured prices are floats, and a sum of many products of those drifts: whole numbers don't.
+    """
+    return tuple(round(part * NANO) for part in price)
 
 
 def usd(nano):

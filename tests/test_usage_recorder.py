@@ -1,6 +1,7 @@
 """How rows of usage are written: in batches, in order, and after an outage."""
 
 import logging
+import threading
 
 import pytest
 
@@ -163,9 +164,10 @@ def test_background_writes_every_interval_and_survives_a_fault():
     waits = []
 
     class Stop:
+        def is_set(self):
+            return True  # the guard has nothing to do here
+
         def wait(self, seconds):
-            if seconds == module.SLOW:
-                return True  # the guard has nothing to do here
             waits.append(seconds)
             recorder.add(made(len(waits)))
             return len(waits) == 4
@@ -224,19 +226,12 @@ def test_rows_stay_in_memory_where_the_disk_takes_none(tmp_path, caplog):
 def test_slow_write_and_what_came_meanwhile_are_on_disk_already(database, spool):
     now = [0.0]
 
-    class Stop:
-        turns = 0
-
-        def wait(self, seconds):
-            self.turns += 1
-            return self.turns > 2
-
     def slow(batch):
         recorder.add(made(2))
-        recorder.guard(Stop())
+        recorder.rescue()
         assert spool.waiting == 0  # it has just begun
         now[0] += module.SLOW
-        recorder.guard(Stop())
+        recorder.rescue()
         assert spool.waiting == 2
         recorder.database = database
         return AWAY
@@ -247,6 +242,28 @@ def test_slow_write_and_what_came_meanwhile_are_on_disk_already(database, spool)
     assert spool.waiting == 2
     recorder.flush()
     assert sorted(row["request_id"] for row in read(database)) == ["req_1", "req_2"]
+
+
+def test_guard_sees_every_write_that_takes_long(spool, monkeypatch):
+    monkeypatch.setattr(module, "SLOW", 0.05)
+    stop, shelved = threading.Event(), []
+
+    def slow(batch):
+        for _ in range(100):
+            if spool.waiting:
+                shelved.append(spool.waiting)
+                return
+            stop.wait(0.05)
+
+    recorder = Recorder(Away(None, slow, None, slow), spool)
+    guard = threading.Thread(target=recorder.guard, args=(stop,))
+    guard.start()
+    for number in range(4):
+        recorder.add(made(number))
+        recorder.flush()
+    stop.set()
+    guard.join(5)
+    assert shelved == [1, 1] and not guard.is_alive()
 
 
 def test_batch_that_was_committed_all_the_same_is_not_written_twice(database, spool):

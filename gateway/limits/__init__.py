@@ -8,7 +8,8 @@ from gateway.limits.tickets import NO_TICKET, Ticket
 class Limits:
     """Gives each request of a limited key its ticket; one per process, opened after fork.
 
-    `spent(key id, since)` is what the usage table knows, in nano-USD. `loops` are its background.
+    `spent(key ids, since)` is what the usage table knows, {key id: nano-USD}. `loops` are its
+    background.
     """
 
     def __init__(self, store, spent):

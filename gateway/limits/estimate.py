@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from gateway.prices import cost
-from gateway.tokens import LARGEST, Usage
+from gateway.prices import of_tokens
+from gateway.tokens import LARGEST
 
 BYTES = 4  # of a request's body for one token of its input
 UNSAID = 256  # tokens of an answer whose request sets no bound
@@ -31,13 +31,15 @@ class Estimate(NamedTuple):
 
     def money(self, price):
         """Return the same in nano-USD."""
-        whole = cost(price, Usage(self.input, output=self.output))
-        return whole, cost(price, Usage(self.input, output=self.least))
+        whole = of_tokens(price, self.input, self.output)
+        if self.least == self.output:
+            return whole, whole
+        return whole, of_tokens(price, self.input, self.least)
 
 
 def of(call):
     """Return the Estimate of a call."""
-    found = max(call.size // BYTES, 1)
+    found = call.size // BYTES or 1
     names = BOUNDS[call.endpoint]
     if not names:
         return Estimate(found, 0, 0)

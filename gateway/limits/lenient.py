@@ -20,23 +20,8 @@ class Lenient:
     def epoch(self):
         return self.store.epoch
 
-    def hit(self, *asked):
-        return self.safely(self.store.hit, asked)
-
     def look(self, *asked):
-        return self.safely(self.store.look, asked)
-
-    def add(self, *asked):
-        return self.safely(self.store.add, asked)
-
-    def take(self, *asked):
-        return self.safely(self.store.take, asked)
-
-    def settle(self, *asked):
-        return self.safely(self.store.settle, asked)
-
-    def seed(self, *asked):
-        return self.safely(self.store.seed, asked)
+        return self.each([("look", *asked)])[0]
 
     def each(self, asks):
         """Ask several things, (method's name, its arguments…), up to the first that is refused.
@@ -44,21 +29,28 @@ class Lenient:
         A store that can do them at once is asked once.
         """
         together = getattr(self.store, "each", None)
-        if together is not None:
-            return self.safely(together, (asks,)) or [None] * len(asks)
+        if together is None:
+            return self.one_by_one(asks)
+        try:
+            return together(asks)
+        except Exception as exc:
+            self.say(exc)
+            return [None] * len(asks)
+
+    def one_by_one(self, asks):
         found = []
         for method, *args in asks:
-            found.append(self.safely(getattr(self.store, method), args))
+            try:
+                found.append(getattr(self.store, method)(*args))
+            except Exception as exc:
+                self.say(exc)
+                found.append(None)
             if found[-1] is not None and not found[-1][0]:
                 break
         return found
 
-    def safely(self, method, asked):
-        try:
-            return method(*asked)
-        except Exception as exc:
-            now = self.clock()
-            if now - self.logged >= QUIET:
-                self.logged = now
-                log.error("limits are not kept: their store fails", exc_info=exc)
-            return None
+    def say(self, exc):
+        now = self.clock()
+        if now - self.logged >= QUIET:
+            self.logged = now
+            log.error("limits are not kept: their store fails", exc_info=exc)

@@ -43,7 +43,8 @@ class Ticket:
         key = self.key
         if key.rpm is None:
             return
-        window = self.requests = self.store.hit(f"rpm:{key.id}", key.rpm, MINUTE)
+        asks = (("hit", f"rpm:{key.id}", key.rpm, MINUTE),)
+        window = self.requests = self.store.each(asks)[0]
         if window is not None and not window.taken:
             raise refused("requests", refusals.requests(key, window))
 
@@ -56,57 +57,47 @@ class Ticket:
         self.open = True
         try:
             expected = estimate.of(call)
-            wanted, least = expected.tokens()
-            asks = [*self.slot_asked(), *self.tokens_asked(wanted, least)]
-            asks += self.money_asked(expected, call.price)
+            asks = self.asks(expected, call.price)
             if asks:
-                self.take(asks, least)
+                self.take(asks, expected)
         except BaseException:
             self.settle(None, None)
             raise
 
-    def take(self, asks, least):
-        """Ask for (what it is for, method, arguments…) and note what was given."""
-        given = self.store.each([ask[1:] for ask in asks])
-        for (kind, *_), found in zip(asks, given, strict=False):  # no more after a refusal
-            setattr(self, kind, found)
-            if found is not None and not found[0]:
-                raise self.refusal(kind, found, least)
+    def asks(self, expected, price):
+        """Return what to ask the store for: (method, arguments…) by what it is for."""
+        key, asks = self.key, {}
+        if key.concurrency is not None:
+            asks["slot"] = "take", f"slots:{key.id}", key.concurrency, 1
+        if key.tpm is not None:
+            wanted, least = expected.tokens()
+            if least > key.tpm:
+                raise refused("tokens", refusals.beyond(key, least))
+            asks["tokens"] = "hit", f"tpm:{key.id}", key.tpm, MINUTE, min(wanted, key.tpm), least
+        if key.budget is not None:
+            self.account = self.budgets.account(key)
+            wanted, least = expected.money(price) if price is not None else (0, 0)
+            if wanted > 0:
+                never = key.budget + 1  # What is above the whole budget need not be told apart.
+                least = min(max(least, 1), never)
+                asks["money"] = "take", self.account, key.budget, min(wanted, never), least
+        return asks
 
-    def refusal(self, kind, found, least):
+    def take(self, asks, expected):
+        """Ask for it, and note what was given. Raises why something was not."""
+        given = self.store.each(asks.values())
+        for kind, found in zip(asks, given, strict=False):  # no more after a refusal
+            setattr(self, kind, found)
+        if found is not None and not found[0]:
+            raise self.refusal(kind, found, expected)
+
+    def refusal(self, kind, found, expected):
         key = self.key
         if kind == "slot":
             return refused("concurrency", refusals.concurrency(key))
         if kind == "tokens":
-            return refused("tokens", refusals.tokens(key, found, least))
+            return refused("tokens", refusals.tokens(key, found, expected.tokens()[1]))
         return refused("budget", refusals.budget(key, found.left))
-
-    def slot_asked(self):
-        key = self.key
-        if key.concurrency is not None:
-            yield "slot", "take", f"slots:{key.id}", key.concurrency, 1
-
-    def tokens_asked(self, wanted, least):
-        key = self.key
-        if key.tpm is None:
-            return
-        if least > key.tpm:
-            raise refused("tokens", refusals.beyond(key, least))
-        yield "tokens", "hit", f"tpm:{key.id}", key.tpm, MINUTE, min(wanted, key.tpm), least
-
-    def money_asked(self, expected, price):
-        key = self.key
-        if key.budget is None:
-            return
-        self.account = self.budgets.account(key)
-        if price is None:
-            return
-        wanted, least = expected.money(price)
-        if wanted <= 0:
-            return
-        never = key.budget + 1  # What is above the whole budget need not be told apart.
-        least = min(max(least, 1), never)
-        yield "money", "take", self.account, key.budget, min(max(wanted, least), never), least
 
     def settle(self, usage, cost, kept=False):
         """Give back what was reserved, and count what was used: a Usage and nano-USD, or None.
@@ -117,44 +108,52 @@ class Ticket:
         if not self.open:
             return
         self.open = False
-        asks = [*self.slot_given(), *self.tokens_given(usage, kept)]
-        asks += self.money_given(cost, kept and usage is None)
+        asks = (
+            self.place_back(),
+            self.tokens_used(usage, kept),
+            self.money_used(cost, kept and usage is None),
+        )
+        asks = [ask for ask in asks if ask is not None]
         if asks:
             self.store.each(asks)
 
-    def slot_given(self):
-        if self.slot is not None and self.slot.amount:
-            yield "settle", f"slots:{self.key.id}", self.slot
+    def place_back(self):
+        slot = self.slot
+        if slot is None or not slot.amount:
+            return None
+        return "settle", f"slots:{self.key.id}", slot
 
-    def tokens_given(self, usage, kept):
+    def tokens_used(self, usage, kept):
         if self.key.tpm is None:
-            return
+            return None
         window = self.tokens
         counted = window.taken if window is not None else 0
         if usage is not None:
             more = usage.input + usage.output - counted
         else:
             more = 0 if kept else -counted
-        if more:
-            yield "add", f"tpm:{self.key.id}", MINUTE, more, window if more < 0 else None
+        if not more:
+            return None
+        return "add", f"tpm:{self.key.id}", MINUTE, more, window if more < 0 else None
 
-    def money_given(self, cost, kept):
+    def money_used(self, cost, kept):
         if self.account is None:
-            return
+            return None
         held = self.money.amount if self.money is not None else 0
         used = held if kept else cost or 0
-        if held or used:
-            yield "settle", self.account, self.money if held else None, used
+        if not held and not used:
+            return None
+        return "settle", self.account, self.money if held else None, used
 
     def write(self, headers):
         """Put what is left of the limits into an answer's headers."""
         key = self.key
         if key.rpm is not None:
             window = self.requests or self.store.look(f"rpm:{key.id}", key.rpm, MINUTE)
-            headers.update(shown("requests", key.rpm, window))
+            show(headers, "requests", key.rpm, window)
         if key.tpm is not None:
             window = self.tokens or self.store.look(f"tpm:{key.id}", key.tpm, MINUTE)
-            headers.update(shown("tokens", key.tpm, window))
+            show(headers, "tokens", key.tpm, window)
 
 
 def refused(kind, error):
@@ -163,15 +162,12 @@ def refused(kind, error):
     return error
 
 
-def shown(kind, limit, window):
-    """Return the three headers of one limit; none where nobody knows what is left."""
-    if window is None:
-        return {}
-    return {
-        f"x-ratelimit-limit-{kind}": str(limit),
-        f"x-ratelimit-remaining-{kind}": str(min(max(window.remaining, 0), limit)),
-        f"x-ratelimit-reset-{kind}": written(window.reset),
-    }
+def show(headers, kind, limit, window):
+    """Add the three headers of one limit; none where nobody knows what is left."""
+    if window is not None:
+        headers[f"x-ratelimit-limit-{kind}"] = str(limit)
+        headers[f"x-ratelimit-remaining-{kind}"] = str(min(max(window.remaining, 0), limit))
+        headers[f"x-ratelimit-reset-{kind}"] = written(window.reset)
 
 
 NO_TICKET = NoTicket()

@@ -9,6 +9,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from gateway import errors
+from gateway.idling import whenever
 from gateway.metrics import tally
 from gateway.usage.spool import NO_SPOOL
 from gateway.usage.writing import insert
@@ -34,6 +35,7 @@ class Recorder:
         self.batch = []  # rows that the database is taking now
         self.writing, self.shelving = threading.Lock(), threading.Lock()
         self.began = None  # when the writing began
+        self.asked = threading.Event()  # the database has been since
 
     def add(self, row):
         self.rows.append(row)
@@ -70,6 +72,7 @@ class Recorder:
 
     def write(self, rows):
         """Write rows; one that the database refuses is dropped and keeps no other back."""
+        self.asked.set()
         try:
             self.database.write(partial(insert, rows=rows))
         except REFUSALS as exc:
@@ -100,11 +103,14 @@ class Recorder:
             self.flush_safely()
 
     def guard(self, stop):
+        """Look after each write that takes long, until `stop` is set."""
+        whenever(lambda: self.began is not None, self.rescue, SLOW, self.asked, stop)
+
+    def rescue(self):
         """Put on disk what a slow database keeps in memory, where a kill would lose it."""
-        while not stop.wait(SLOW):
-            began = self.began
-            if began is not None and self.clock() - began >= SLOW:
-                self.safely(self.shelve)
+        began = self.began
+        if began is not None and self.clock() - began >= SLOW:
+            self.safely(self.shelve)
 
     def flush_safely(self):
         self.safely(self.flush)

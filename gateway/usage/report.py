@@ -50,11 +50,14 @@ QUERIES = {
     ),
 }
 NAMES = sa.select(keys.c.id, keys.c.name)
+KEYS = sa.bindparam("keys", expanding=True)
 SPENT = sa.union_all(
-    sa.select(*summed(totals.c.cost))
-    .where((totals.c.kind == "key") & (totals.c.name == sa.bindparam("key")))
-    .where(totals.c.hour >= FIRST),
-    sa.select(*summed(rows.c.cost)).where(CUT & (rows.c.key == sa.bindparam("key"))),
+    sa.select(totals.c.name.label("key"), *summed(totals.c.cost))
+    .where((totals.c.kind == "key") & totals.c.name.in_(KEYS) & (totals.c.hour >= FIRST))
+    .group_by(totals.c.name),
+    sa.select(rows.c.key, *summed(rows.c.cost))
+    .where(CUT & rows.c.key.in_(KEYS))
+    .group_by(rows.c.key),
 )
 
 
@@ -64,13 +67,17 @@ def window(since):
     return {"since": float(since), "first": first}
 
 
-def spent(database, key, since):
-    """Return the nano-USD that a key has spent since a unix second; 0 is since ever.
+def spent(database, keys, since):
+    """Return {key: nano-USD} of what keys have spent since a unix second; 0 is since ever.
 
-    `key` is its public id. Quick where the window begins with an hour, as budgets' periods do.
+    `keys` are public ids, a few hundred at most. Quick where the window begins with an hour, as
+    budgets' periods do.
     """
-    found = database.read(lambda c: c.execute(SPENT, {**window(since), "key": key}).all())
-    return sum(joined(*parts) or 0 for parts in found)
+    asked = {**window(since), "keys": keys}
+    found = dict.fromkeys(keys, 0)
+    for key, *parts in database.read(lambda c: c.execute(SPENT, asked).all()):
+        found[key] += joined(*parts) or 0
+    return found
 
 
 def report(database, by, since):

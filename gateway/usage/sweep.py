@@ -1,64 +1,58 @@
 """Rows of usage go when their retention is over, and the sums of their hours with them."""
 
-import logging
-import random
 import threading
 import time
 from functools import partial
 
 import sqlalchemy as sa
 
-from gateway import errors
+from gateway import periods
+from gateway.sweeping import Sweeping, in_batches
 from gateway.tables import usage as rows
 from gateway.tables import usage_totals as totals
 from gateway.usage.writing import COUNTS, HOUR, LARGEST
 
-log = logging.getLogger("gateway")
-
-BATCH, PAUSE = 500, 0.05  # rows deleted at once, and seconds for other writers in between
-EVERY = 3600  # seconds between two sweeps
+BATCH = 500  # rows deleted at once
+EVERY = (1800, 5400)  # seconds between two sweeps
 
 OLD_ROWS = sa.select(rows.c.id).where(rows.c.created_at < sa.bindparam("until"))
 OLD_ROWS = OLD_ROWS.order_by(rows.c.created_at).limit(BATCH)
 DELETE_ROWS = rows.delete().where(rows.c.id.in_(OLD_ROWS))
 PLACE = (totals.c.kind, totals.c.name, totals.c.hour)
-OLD_TOTALS = sa.select(*PLACE).where(totals.c.hour < sa.bindparam("until"), totals.c.hour > 0)
+OLD = (totals.c.hour < sa.bindparam("until")) & (totals.c.hour > 0)
+UNCOUNTED = (totals.c.kind != "key") | (totals.c.hour < sa.bindparam("counted"))
+OLD_TOTALS = sa.select(*PLACE).where(OLD, UNCOUNTED)
 OLD_TOTALS = OLD_TOTALS.order_by(totals.c.hour).limit(BATCH)
 DELETE_TOTALS = totals.delete().where(sa.tuple_(*PLACE).in_(OLD_TOTALS)).returning(*totals.c)
 
 
-class Sweep:
+class Sweep(Sweeping):
     """Deletes rows that are older than so many days, every hour or so."""
 
     def __init__(self, database, days, clock=time.time):
+        super().__init__(EVERY, "usage could not be swept")
         self.database, self.days, self.clock = database, days, clock
-
-    def run(self, stop):
-        """Sweep until `stop` is set."""
-        while not stop.wait(EVERY * random.uniform(0.5, 1.5)):
-            try:
-                self.sweep(stop)
-            except errors.DependencyUnavailable:
-                pass  # The database has logged it.
-            except Exception as exc:
-                log.error("usage could not be swept", exc_info=exc)
 
     def sweep(self, stop=None):
         """Delete what is too old by whole hours, so that sums and rows tell the same."""
-        stop = stop or threading.Event()
-        until = (self.clock() - self.days * 86400) // HOUR * HOUR
-        for purge in (purge_rows, purge_totals):
-            while self.database.write(partial(purge, until=until)) and not stop.wait(PAUSE):
-                pass
+        stop, now = stop or threading.Event(), self.clock()
+        until = (now - self.days * 86400) // HOUR * HOUR
+        # Budgets learn from the sums of keys what was spent since their periods began.
+        counted = min(until, *(periods.start(period, now) for period in ("week", "month")))
+        for work in (
+            partial(purge_rows, until=until),
+            partial(purge_totals, until=until, counted=counted),
+        ):
+            in_batches(partial(self.database.write, work), stop)
 
 
 def purge_rows(connection, until):
     return connection.execute(DELETE_ROWS, {"until": until}).rowcount
 
 
-def purge_totals(connection, until):
-    """Delete sums, but keep what keys have spent in all: their budgets may be for ever."""
-    gone = connection.execute(DELETE_TOTALS, {"until": until}).all()
+def purge_totals(connection, until, counted):
+    """Delete sums, those of keys until `counted`, and keep what keys have spent in all."""
+    gone = connection.execute(DELETE_TOTALS, {"until": until, "counted": counted}).all()
     spent = {}
     for row in gone:
         if row.kind == "key":

@@ -49,10 +49,12 @@ def body(model="priced", stream=False, **fields):
     return json.dumps({"model": model, "stream": stream, **said, **fields}).encode()
 
 
-def ask(gateway, secret, endpoint="chat", **fields):
-    """Make one call over a connection of its own and return its Answer."""
+def ask(gateway, secret, endpoint="chat", patience=60, **fields):
+    """Make one call over a connection of its own and return its Answer. Raises TimeoutError."""
     began = time.monotonic()
-    with closing(http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)) as connection:
+    with closing(
+        http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=patience)
+    ) as connection:
         head = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
         connection.request("POST", PATHS[endpoint], body(**fields), head)
         response = connection.getresponse()

@@ -13,7 +13,7 @@ from gateway.keys import KeyStore
 from tests.live.limited import MORE, TIMEOUTS, ask, body, flood, new_key, spent
 from tests.redis_server import redis_server  # noqa: F401
 from tests.serving import Gateway, write_config
-from tests.upstream import ScriptedUpstream
+from tests.upstream import ScriptedUpstream, black_hole
 
 pytestmark = pytest.mark.live
 
@@ -118,6 +118,21 @@ def test_streams_are_charged_like_whole_answers_and_left_ones_too(start, upstrea
         next(iter(stream))
         stream.close()
     assert spent(gateway, key, 3) > 2 * COST
+
+
+def test_client_that_leaves_an_upstream_it_never_reached_pays_nothing(tmp_path):
+    with black_hole() as url:
+        path = write_config(tmp_path, url, timeouts=TIMEOUTS, more=MORE)
+        with Gateway(path) as gateway:
+            _, secret = new_key(gateway, budget=RESERVED + COST, period="day")
+            for stream in (True, False):
+                with pytest.raises(TimeoutError):
+                    ask(gateway, secret, max_tokens=MOST, stream=stream, patience=0.5)
+            lines = gateway.wait_lines(2, path="/v1/chat/completions")
+            assert [(line["end"], line["attempts"]) for line in lines] == [("cancelled", None)] * 2
+            # A second call would not be let through if the first had kept what it reserved.
+            with pytest.raises(TimeoutError):
+                ask(gateway, secret, max_tokens=MOST, patience=0.5)
 
 
 def test_budget_outlives_the_store_and_the_process(start, upstream):

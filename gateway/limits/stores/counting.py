@@ -21,9 +21,6 @@ class Count(NamedTuple):
     def weighted(self):
         return floor(self.before * self.left / self.seconds) + self.current
 
-    def plus(self, amount):
-        return self._replace(current=self.current + amount)
-
     def until(self, most):
         """Return the seconds until no more than `most` is counted, if nobody adds to it."""
         before, current, left, seconds = self

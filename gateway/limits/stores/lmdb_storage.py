@@ -1,5 +1,6 @@
 """Sliding windows in an LMDB file, as a storage of the library limits."""
 
+import functools
 import hashlib
 import struct
 import time
@@ -15,6 +16,7 @@ RECORD = struct.Struct("<dqqq")  # seconds, number of the running window, counts
 LONGEST = 400  # bytes of a name; LMDB takes 511 for a key
 
 
+@functools.lru_cache(maxsize=8192)  # of a key in use all four records are asked for all the time
 def record_key(kind, name):
     """Return the key of a record: `kind` is b"w" for a window and b"a" for an account."""
     name = name.encode()
@@ -22,24 +24,25 @@ def record_key(kind, name):
 
 
 def read(raw, seconds, now, limit=None):
-    """Return (number of the window now running, Count, whether it must be written) of a record.
+    """Return (number of the window now running, counts before and in it, whether to write that).
 
     A record from windows to come tells of a clock put back. It counts as if all of it had just been
     used, but for no more than the limit, so that it locks nobody out for longer than a window does.
     Without a `limit` it stays where it is.
     """
-    number, before, current, ahead = int(now // seconds), 0, 0, False
-    if raw:
-        size, then, before, current = RECORD.unpack(raw)
-        if size != seconds or then < number - 1:
-            before = current = 0
-        elif then == number - 1:
-            before, current = current, 0
-        elif then > number and limit is not None:
-            before, current, ahead = 0, min(before + current, limit), True
-        elif then > number:
-            number = then
-    return number, Count(before, current, seconds - now % seconds, seconds), ahead
+    number = int(now // seconds)
+    if not raw:
+        return number, 0, 0, False
+    size, then, before, current = RECORD.unpack(raw)
+    if then == number and size == seconds:
+        return number, before, current, False
+    if then < number - 1 or size != seconds:
+        return number, 0, 0, False
+    if then == number - 1:
+        return number, current, 0, False
+    if limit is not None:
+        return number, 0, min(before + current, limit), True
+    return then, before, current, False
 
 
 class Windows(Storage, SlidingWindowCounterSupport):
@@ -67,19 +70,27 @@ class Windows(Storage, SlidingWindowCounterSupport):
 
     def hit_in(self, txn, name, limit, seconds, amount=1, least=None):
         """Do what `hit` does within a transaction."""
-        key, now = record_key(b"w", name), self.clock()
-        number, count, ahead = read(txn.get(key), seconds, now, limit)
-        taken = share(amount, least, limit - count.weighted())
+        key, now, limit = record_key(b"w", name), self.clock(), min(limit, LARGEST)
+        number, before, current, ahead = read(txn.get(key), seconds, now, limit)
+        left = seconds - now % seconds
+        room = limit - Count(before, current, left, seconds).weighted()
+        taken = share(amount, least, room)
         if taken or ahead:
-            count = count.plus(taken)
-            txn.put(key, RECORD.pack(seconds, number, count.before, count.current))
+            current += taken
+            txn.put(key, RECORD.pack(seconds, number, before, current))
         needed = amount if least is None else max(least, 1)
-        remaining = max(limit - count.weighted(), 0)
-        return Window(taken, remaining, count.reset(limit, needed, taken), at=now)
+        reset = Count(before, current, left, seconds).reset(limit, needed, taken)
+        return Window(taken, max(room - taken, 0), reset, None, now)
 
     def look(self, name, limit, seconds):
         """Return the Window without counting."""
-        count = self.count(name, seconds, limit)
+        with self.records.begin() as txn:
+            return self.look_in(txn, name, limit, seconds)
+
+    def look_in(self, txn, name, limit, seconds):
+        """Do what `look` does within a transaction."""
+        limit = min(limit, LARGEST)
+        count = self.count_in(txn, name, seconds, limit)
         return Window(0, max(limit - count.weighted(), 0), count.until(0), at=self.clock())
 
     def add(self, name, seconds, amount, since=None):
@@ -90,8 +101,7 @@ class Windows(Storage, SlidingWindowCounterSupport):
     def add_in(self, txn, name, seconds, amount, since=None):
         """Do what `add` does within a transaction."""
         key, now = record_key(b"w", name), self.clock()
-        number, count, _ = read(txn.get(key), seconds, now)
-        before, current = count.before, count.current
+        number, before, current, _ = read(txn.get(key), seconds, now)
         age = number - int((now if since is None else since) // seconds)
         if amount >= 0 or age <= 0:
             current = min(max(current + amount, 0), LARGEST)
@@ -99,16 +109,17 @@ class Windows(Storage, SlidingWindowCounterSupport):
             before = max(before + amount, 0)
         txn.put(key, RECORD.pack(seconds, number, before, current))
 
-    def count(self, name, seconds, limit=None):
-        with self.records.begin() as txn:
-            raw = txn.get(record_key(b"w", name))
-        return read(raw, seconds, self.clock(), limit)[1]
+    def count_in(self, txn, name, seconds, limit=None):
+        now = self.clock()
+        _, before, current, _ = read(txn.get(record_key(b"w", name)), seconds, now, limit)
+        return Count(before, current, seconds - now % seconds, seconds)
 
     def acquire_sliding_window_entry(self, key, limit, expiry, amount=1):
         return self.hit(key, limit, expiry, amount).taken == amount
 
     def get_sliding_window(self, key, expiry):
-        count = self.count(key, expiry)
+        with self.records.begin() as txn:
+            count = self.count_in(txn, key, expiry)
         left = count.left if count.before else 0.0
         return count.before, left, count.current, count.left + expiry
 

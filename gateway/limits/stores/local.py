@@ -27,14 +27,14 @@ def kept(method):
     """Make room or open the file anew where LMDB fails and try once more; then raise Away."""
 
     @functools.wraps(method)
-    def safely(self, *args, **options):
+    def safely(self, *args):
         try:
-            return method(self, *args, **options)
+            return method(self, *args)
         except lmdb.Error as exc:
             fault = exc
         try:
             self.recover(fault)
-            return method(self, *args, **options)
+            return method(self, *args)
         except lmdb.Error as exc:
             raise Away(f"the file of limits fails: {exc}") from exc
 
@@ -53,6 +53,14 @@ class Local:
         self.clock = clock
         self.records = Records(folder)
         self.windows = Windows(records=self.records, clock=clock)
+        self.steps = {
+            "hit": self.windows.hit_in,
+            "look": self.windows.look_in,
+            "add": self.add_in,
+            "take": self.take_in,
+            "settle": self.settle_in,
+            "seed": self.seed_in,
+        }
         self.full_until = 0.0
         self.swept = b""  # the key that the next batch of a sweep begins with
 
@@ -66,75 +74,65 @@ class Local:
 
         `asks` are (method's name, its arguments…). Returns what they give, up to the first refusal.
         """
-        found = []
+        found, steps = [], self.steps
         with self.records.begin() as txn:
             for method, *args in asks:
-                given = getattr(self, f"{method}_in")(txn, *args)
+                given = steps[method](txn, *args)
                 found.append(given)
                 if given is not None and not given[0]:
                     break
         return found
 
-    @kept
     def hit(self, *asked):
-        with self.records.begin() as txn:
-            return self.hit_in(txn, *asked)
+        return self.each([("hit", *asked)])[0]
 
-    @kept
-    def look(self, name, limit, seconds):
-        return self.windows.look(name, min(limit, LARGEST), seconds)
+    def look(self, *asked):
+        return self.each([("look", *asked)])[0]
 
-    @kept
     def add(self, *asked):
-        with self.records.begin() as txn:
-            self.add_in(txn, *asked)
+        self.each([("add", *asked)])
 
-    @kept
     def take(self, *asked):
-        with self.records.begin() as txn:
-            return self.take_in(txn, *asked)
+        return self.each([("take", *asked)])[0]
 
-    @kept
     def settle(self, *asked):
-        with self.records.begin() as txn:
-            self.settle_in(txn, *asked)
+        self.each([("settle", *asked)])
 
-    def hit_in(self, txn, name, limit, seconds, amount=1, least=None):
-        return self.windows.hit_in(txn, name, min(limit, LARGEST), seconds, amount, least)
+    def seed(self, *asked):
+        self.each([("seed", *asked)])
 
     def add_in(self, txn, name, seconds, amount, window=None):
         self.windows.add_in(txn, name, seconds, amount, window.at if window else None)
 
     def take_in(self, txn, name, limit, amount, least=None):
-        key, now, limit = record_key(b"a", name), self.clock(), min(limit, LARGEST)
-        account = Account(txn.get(key), now)
-        room = limit - account.total()
-        if room < amount:
+        key, mine = record_key(b"a", name), self.records.holder.id
+        account = Account(txn.get(key), self.clock())
+        room = min(limit, LARGEST) - account.total()
+        if room < amount and account.held:
             self.bury(account)
-            room = limit - account.total()
+            room = min(limit, LARGEST) - account.total()
         taken = share(amount, least, room)
         if taken > 0:
-            account.hold(self.records.holder.id, taken, now)
+            account.hold(mine, taken)
             txn.put(key, account.packed())
-        return Taken(taken, max(room - taken, 0), self, self.records.holder.id)
+        return Taken(taken, max(room - taken, 0), self, mine)
 
     def settle_in(self, txn, name, taken, used=0):
-        key, now = record_key(b"a", name), self.clock()
-        account = Account(txn.get(key), now)
+        key = record_key(b"a", name)
+        account = Account(txn.get(key), self.clock())
         if taken:
             account.give_back(taken.hold, taken.amount)
-        account.spend(used, now)
+        if used > 0:
+            account.spend(used)
         self.put(txn, key, account)
 
-    @kept
-    def seed(self, name, spent, until):
-        now = self.clock()
-        with self.records.begin() as txn:
-            account = Account(txn.get(record_key(b"a", name)), now)
-            account.spent = max(account.spent, min(spent, LARGEST))
-            account.until = until
-            account.touch(now)
-            self.put(txn, record_key(b"a", name), account)
+    def seed_in(self, txn, name, spent, until):
+        key = record_key(b"a", name)
+        account = Account(txn.get(key), self.clock())
+        account.spent = max(account.spent, min(spent, LARGEST))
+        account.until = until
+        account.touch()
+        self.put(txn, key, account)
 
     @kept
     def sweep(self):
@@ -211,41 +209,51 @@ class Local:
 
 
 class Account:
-    """A record of what is spent, and of what each holder holds beside it."""
+    """A record of what is spent, and of what each holder holds beside it, read at the time `now`.
+
+    `held` is {holder's id: amount}, `until` when the account's period ends, 0 where that is not
+    known, and `expires` when what is spent may be forgotten.
+    """
+
+    __slots__ = ("now", "spent", "expires", "until", "held")
 
     def __init__(self, raw, now):
-        self.spent, self.expires, self.until = ACCOUNT.unpack_from(raw) if raw else (0, 0.0, 0.0)
-        self.held = dict(HOLD.iter_unpack(raw[ACCOUNT.size :])) if raw else {}
+        self.now = now
+        if raw is None:
+            self.spent, self.expires, self.until, self.held = 0, 0.0, 0.0, {}
+            return
+        self.spent, self.expires, self.until = ACCOUNT.unpack_from(raw)
+        self.held = dict(HOLD.iter_unpack(raw[ACCOUNT.size :]))
         if now >= self.expires:
             self.spent, self.until = 0, 0.0
 
     def total(self):
         return self.spent + sum(self.held.values())
 
-    def hold(self, id, amount, now):
+    def hold(self, id, amount):
         self.held[id] = self.held.get(id, 0) + amount
-        self.touch(now)
+        self.touch()
 
     def give_back(self, id, amount):
         left = self.held.pop(id, 0) - amount
         if left > 0:
             self.held[id] = left
 
-    def spend(self, used, now):
-        if used > 0:
-            self.spent = min(self.spent + used, LARGEST)
-            self.touch(now)
+    def spend(self, used):
+        self.spent = min(self.spent + used, LARGEST)
+        self.touch()
 
-    def touch(self, now):
+    def touch(self):
         """Keep what is spent for a while yet, but no longer than its period."""
-        self.expires = min(now + WEEK, self.until) if self.until else now + DAY
+        until, week = self.until, self.now + WEEK
+        self.expires = (until if until < week else week) if until else self.now + DAY
 
     def empty(self):
         return not self.spent and not self.held and not self.until
 
     def packed(self):
-        held = b"".join(HOLD.pack(id, min(n, LARGEST)) for id, n in self.held.items())
-        return ACCOUNT.pack(self.spent, self.expires, self.until) + held
+        held = [HOLD.pack(id, min(n, LARGEST)) for id, n in self.held.items()]
+        return ACCOUNT.pack(self.spent, self.expires, self.until) + b"".join(held)
 
 
 def batch(txn, start):

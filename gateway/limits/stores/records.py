@@ -2,6 +2,7 @@
 
 It lies in a folder named after this boot of the machine. LMDB is told not to sync, so a power cut
 may leave pages behind that it would fall over; after a reboot nothing in them is of use anyway.
+Where the boot's name cannot be read, the file is kept only while somebody living holds it.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ import time
 import lmdb
 
 from gateway.limits.stores import Away
-from gateway.limits.stores.holder import Holder, clean
+from gateway.limits.stores.holder import FORMING, Holder, clean
 
 log = logging.getLogger("gateway")
 
@@ -111,16 +112,20 @@ class Records:
     def _open_in(self, folder):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         _check_owner(folder)
-        path = os.path.join(folder, f"{FORMAT}-{_boot()}")
+        boot = _boot()
+        path = os.path.join(folder, f"{FORMAT}-{boot or 'boot'}")
+        holders = os.path.join(path, "holders")
         with _alone(folder):
             # Of folders made at once only the last one gets the mode.
             os.makedirs(path, mode=0o700, exist_ok=True)
-            os.makedirs(os.path.join(path, "holders"), mode=0o700, exist_ok=True)
+            os.makedirs(holders, mode=0o700, exist_ok=True)
             _remove_stale(folder, path)
+            clean(holders)
+            if boot is None and not _held(holders):
+                _remove(path)  # It may be another boot's, for all that anybody knows.
             env = _acquire(path)
             try:
-                clean(os.path.join(path, "holders"))
-                holder = Holder(os.path.join(path, "holders"))
+                holder = Holder(holders)
             except BaseException:
                 _release(path)
                 raise
@@ -215,11 +220,16 @@ def _alone(folder):
 
 
 def _boot():
+    """Return the name of this boot, or None where /proc does not tell it."""
     try:
         with open(BOOT) as file:
-            return file.read().strip()
+            return file.read().strip() or None
     except OSError:
-        return "boot"
+        return None
+
+
+def _held(holders):
+    return any(not name.endswith(FORMING) for name in os.listdir(holders))
 
 
 def _spare(folder):
