@@ -13,10 +13,21 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 from gunicorn import arbiter
 
-from gateway import banner, config, draining, local_model, logs, metric_files, workers
+from gateway import (
+    banner,
+    binding,
+    config,
+    draining,
+    local_model,
+    logs,
+    metric_files,
+    reloading,
+    workers,
+)
 
 log = logging.getLogger("gateway")
 
@@ -29,6 +40,8 @@ _current = None
 _model = None
 _metrics = None  # the folder of metrics, where it was made here and not given
 _at = None  # the file that says that this master runs
+_master = None  # gunicorn's, once it has started
+_sockets = binding.Sockets()
 
 
 def current():
@@ -40,12 +53,11 @@ def settings(app):
     """Return gunicorn's settings for the WSGI application named; read anew at each SIGHUP."""
     global _metrics
     found = reread()
-    binds = [found.server.bind, found.server.ops_bind]
     _metrics = metric_files.prepare(os.environ) or _metrics
     return {
         "wsgi_app": app,
-        "bind": [bind for bind in binds if bind],
-        "workers": int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1),
+        "bind": binds(found.server),
+        "workers": found.workers or os.cpu_count() or 1,
         "worker_class": "gateway.gunicorn_worker.GatewayWorker",
         "worker_connections": found.server.max_in_flight + SPARE,
         "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,
@@ -53,7 +65,7 @@ def settings(app):
         "timeout": 30,
         "graceful_timeout": int(found.server.drain),
         "keepalive": KEEPALIVE,
-        "umask": 0o007 if found.server.bind.startswith("unix:") else 0o077,
+        "umask": umask(found.server),
         # The C parser takes bare line feeds and folded headers, which smuggle requests.
         "http_parser": "python",
         # No header says who the client is: a SCRIPT_NAME would move the path away from its guards.
@@ -73,16 +85,41 @@ def settings(app):
     }
 
 
+def binds(server):
+    return [bind for bind in (server.bind, server.ops_bind) if bind]
+
+
+def umask(server):
+    """Return a umask that lets the group in where a proxy has to reach a socket's file."""
+    return 0o007 if server.bind.startswith("unix:") else 0o077
+
+
 def reread():
-    """Return fresh settings; a file that has gone bad leaves the last good ones in force."""
+    """Return fresh settings; what no worker could start with leaves the last good ones in force."""
     global _current
     try:
-        _current = config.load()
+        found = config.load()
+        if _master is not None:
+            reloading.prepare(_current, found, lambda: move(found.server))
+        _current = found
     except config.ConfigError as exc:
         if _current is None:
             sys.exit(str(exc))
         log.error("The configuration has mistakes, the last good one stays in force: %s", exc)
+    except reloading.Refused as exc:
+        log.error("The configuration cannot be used, the last good one stays in force: %s", exc)
     return _current
+
+
+def move(server):
+    """Have the master listen where new settings say. Raises OSError and Refused."""
+    before, after = binds(_current.server), binds(server)
+    # Addresses from gunicorn's own command line are not ours to change.
+    if before == after or before != _master.cfg.bind or not _master.LISTENERS:
+        return
+    if _master.systemd:
+        raise reloading.Refused("systemd listens here: for another address, restart its socket.")
+    _sockets.move(_master, after, umask(server))
 
 
 class SteadyTime:
@@ -94,13 +131,27 @@ class SteadyTime:
 
 def on_starting(server):
     """Bring the database up to date, and the local model up where it is asked for."""
+    global _master
+    _master = server
     server.WORKERS = workers.Workers()
     # gunicorn counts by the wall clock how long it waits for workers that end.
     arbiter.time = SteadyTime
+    server.stop = partial(stop, server)
+    arbiter.sock = _sockets
     try:
         prepare()
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def stop(server, graceful=True):
+    """Have gunicorn end its workers, and kill none before the time that it goes by is over.
+
+    Those from before a reload go by the drain that they were started with.
+    """
+    drains = [worker.cfg.graceful_timeout for worker in server.WORKERS.values()]
+    server.cfg.set("graceful_timeout", max(drains, default=server.cfg.graceful_timeout))
+    type(server).stop(server, graceful)
 
 
 def prepare():
@@ -108,9 +159,11 @@ def prepare():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    metric_files.clear(os.environ[metric_files.FOLDER])
+    metric_files.keep(os.environ[metric_files.FOLDER])
     settle()
     migrate()
+    # Those of the ones before it, and its own, which its imports have made: it counts nothing.
+    metric_files.clear(os.environ[metric_files.FOLDER])
     if _current.local_model is not None:
         try:
             _model = local_model.start(_current.local_model.path)
@@ -124,6 +177,7 @@ def prepare():
 def on_reload(server):
     """Let the master go on at once: it would wait for the last old worker's last stream."""
     server.WORKERS.replace(server.worker_age)
+    _sockets.stay()
     settle()
 
 
@@ -133,15 +187,24 @@ def settle():
     found = draining.Master(_current)
     if found.path != _at:
         draining.Flag(_current).take_down()
-        found.stay()
-        _at = found.path
+        if found.stay():
+            _at = found.path
 
 
 def migrate():
     """Run the migrations in a process of their own: the master must not hold a connection."""
-    done = subprocess.run([sys.executable, "-m", "gateway.cli", "db", "upgrade"], check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    with subprocess.Popen([sys.executable, "-m", "gateway.cli", "db", "upgrade"]) as migrating:
+        read_code()
+    if migrating.returncode:
+        sys.exit(migrating.returncode)
+
+
+def read_code():
+    """Import what the workers need, but build none of it: they are forked with it in memory."""
+    from gateway import endpoints, services  # noqa: F401
+
+    gc.collect()
+    gc.freeze()  # a look for cycles would copy the pages that all processes share
 
 
 def pre_fork(server, worker):
@@ -154,12 +217,23 @@ def post_worker_init(worker):
     # Ctrl-C reaches the whole group; the master tells its workers what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker.wsgi.extensions["gateway"].start()
+    heed(worker)
     # What is there now stays: the collector need not look at it again with every few calls.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 20)
     if worker.age == 1:
         banner.show(_current, os.environ)
+
+
+def heed(worker):
+    """Let a worker end that was told to before it had handlers of its own.
+
+    Until then signals went into its copy of the master's queue, where nobody looks.
+    """
+    while not _master.SIG_QUEUE.empty():
+        if _master.SIG_QUEUE.get_nowait() in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            worker.alive = False
 
 
 def worker_exit(server, worker):

@@ -27,15 +27,17 @@ SERVER = [
     ('bnd = "x"', 'bnd: unknown key, did you mean "bind"?'),
     ('BIND = "x"', 'BIND: unknown key, did you mean "bind"?'),
     ('bind = ":8000"', "bind: the host is not valid; expected"),
-    ('bind = "8000"', 'bind: expected "host:port"'),
-    ('bind = "::1:8000"', 'bind: expected "host:port"'),
-    ('bind = "[::1"', 'bind: expected "host:port"'),
+    ('bind = "8000"', 'bind: expected "address:port"'),
+    ('bind = "::1:8000"', 'bind: expected "address:port"'),
+    ('bind = "[::1"', 'bind: expected "address:port"'),
     ('bind = "[::x]:8000"', "bind: the host is not valid"),
     ('bind = "256.0.0.1:8000"', "bind: the host is not valid"),
     ('bind = "h:0"', "bind: the port must be from 1 to 65535"),
     ('bind = "h:65536"', "bind: the port must be from 1 to 65535"),
-    ('bind = "h:8000\\n"', 'bind: expected "host:port"'),
-    ('bind = ""', 'bind: expected "host:port"'),
+    ('bind = "h:8000\\n"', 'bind: expected "address:port"'),
+    ('bind = ""', 'bind: expected "address:port"'),
+    ('bind = "vm-1:8000"', "bind: the host must be an address"),
+    ('ops_bind = "gateway.internal:8001"', "ops_bind: the host must be an address"),
     ('bind = "unix:run/x.sock"', "bind: a socket needs an absolute path"),
     (f'bind = "unix:/{"x" * 107}"', "bind: the path of a socket has at most 107 bytes"),
     ("bind = 8000", "bind: expected a string, but got a whole number"),
@@ -54,6 +56,7 @@ SERVER = [
     ('database_url = "postgresql+psycopg://h:x/d"', "database_url: is no database address"),
     ('redis_url = "http://h"', "redis_url: must begin with redis:// or rediss://"),
     ('redis_url = "redis://"', "redis_url: has no host"),
+    ('redis_url = "redis://h/?db=x"', "redis_url: its option db must be a whole number"),
     ("max_body_mb = 0", "max_body_mb: must be from 1 to 1024, not 0"),
     ("max_body_mb = true", "max_body_mb: expected a whole number, but got a boolean"),
     ("max_in_flight = 1.5", "expected a whole number, but got a number with a fraction"),
@@ -245,6 +248,12 @@ def test_mistakes_can_be_read_one_by_one(tmp_path):
     assert (mistake.line, mistake.key) == (5, "upstream[0].nme")
     assert mistake.message == 'unknown key, did you mean "name"?'
     assert str(caught.value) == f"{file}:5: upstream[0].nme: {mistake.message}"
+
+
+@pytest.mark.parametrize("count", ["0", "257", "-1", "abc", "1.5", " 2", "\u0663", "9" * 5000])
+def test_number_of_workers_that_none_could_serve_with_is_a_mistake(mistakes, count):
+    told = mistakes(DISCOVER, WEB_CONCURRENCY=count)
+    assert told == ["WEB_CONCURRENCY: must be a whole number from 1 to 256"]
 
 
 def test_a_refused_name_is_not_told_again_by_those_that_use_it(mistakes):

@@ -4,8 +4,9 @@ import types
 
 import gunicorn
 import pytest
+from gunicorn.config import Config
 
-from gateway import draining, metric_files, server, workers
+from gateway import draining, metric_files, reloading, server, workers
 from tests.serving import write_config
 
 
@@ -17,7 +18,27 @@ def config(tmp_path, monkeypatch):
     monkeypatch.setenv(metric_files.FOLDER, str(tmp_path))
     monkeypatch.setattr(server, "_current", None)
     monkeypatch.setattr(server, "_at", None)
+    monkeypatch.setattr(server, "_master", None)
     return path
+
+
+@pytest.fixture
+def master(config, monkeypatch):
+    """Return a master that has started with the configuration; nothing it tries fails."""
+    monkeypatch.setattr(reloading, "rehearse", lambda arguments: None)
+    cfg = types.SimpleNamespace(bind=server.settings("x")["bind"])
+    found = types.SimpleNamespace(cfg=cfg, LISTENERS=[object()], systemd=False)
+    monkeypatch.setattr(server, "_master", found)
+    return found
+
+
+@pytest.fixture
+def moves(monkeypatch):
+    """The addresses that a master was told to move to."""
+    found = []
+    move = lambda master, binds, umask: found.append((binds, umask))  # noqa: E731
+    monkeypatch.setattr(server._sockets, "move", move)
+    return found
 
 
 def test_gunicorn_is_the_version_whose_parser_was_examined():
@@ -69,6 +90,45 @@ def test_bad_file_later_keeps_the_last_good_one_and_says_why(config, caplog, mon
     assert record.levelname == "ERROR" and "bnid" in record.getMessage()
 
 
+def test_file_that_no_worker_could_start_with_keeps_the_last_good_one(
+    config, master, caplog, monkeypatch
+):
+    def refuse(arguments):
+        raise reloading.Refused("the reason")
+
+    monkeypatch.setattr(logging.getLogger("gateway"), "propagate", True)
+    monkeypatch.setattr(reloading, "rehearse", refuse)
+    config.write_text(config.read_text().replace("drain = 5", "drain = 7"))
+
+    assert server.settings("x")["graceful_timeout"] == 5
+    (record,) = caplog.records
+    assert record.levelname == "ERROR" and record.getMessage().endswith("force: the reason")
+
+
+def test_new_address_is_moved_to_before_its_settings_are_taken(config, master, moves, monkeypatch):
+    monkeypatch.setenv("GATEWAY_BIND", "unix:/new.sock")
+    ops = server.current().server.ops_bind
+    assert server.settings("x")["bind"] == ["unix:/new.sock", ops]
+    assert moves == [(["unix:/new.sock", ops], 0o007)]
+    master.cfg.bind = server.settings("x")["bind"]
+    assert len(moves) == 1
+
+
+def test_addresses_of_gunicorn_s_command_line_are_not_moved(config, master, moves, monkeypatch):
+    master.cfg.bind = ["127.0.0.1:9"]
+    monkeypatch.setenv("GATEWAY_BIND", "127.0.0.1:8")
+    assert server.reread().server.bind == "127.0.0.1:8" and moves == []
+
+
+def test_addresses_that_systemd_holds_stay(config, master, moves, monkeypatch):
+    master.systemd = True
+    before = server.current()
+    assert server.reread().server == before.server  # none is new
+    before = server.current()
+    monkeypatch.setenv("GATEWAY_BIND", "127.0.0.1:8")
+    assert server.reread() is before and moves == []
+
+
 def test_changed_file_takes_effect_at_the_next_reading(config):
     before = server.reread()
     config.write_text(config.read_text().replace("drain = 5", "drain = 7"))
@@ -112,3 +172,25 @@ def test_reload_leaves_the_flag_up_unless_it_moves_the_gateway(config, monkeypat
     there.raise_up()
     server.on_reload(master)
     assert not there.path.exists()
+
+
+@pytest.mark.parametrize(("before", "now", "wanted"), [(60, 5, 60), (5, 60, 60), (None, 5, 5)])
+def test_end_leaves_workers_from_before_a_reload_the_drain_that_they_go_by(before, now, wanted):
+    class Master:
+        cfg = drain_of(now)
+        WORKERS = workers.Workers({1: types.SimpleNamespace(cfg=cfg)})
+
+        def stop(self, graceful):
+            self.waits = self.cfg.graceful_timeout
+
+    master = Master()
+    if before is not None:
+        master.WORKERS[2] = types.SimpleNamespace(cfg=drain_of(before))
+    server.stop(master)
+    assert master.waits == wanted
+
+
+def drain_of(seconds):
+    found = Config()
+    found.set("graceful_timeout", seconds)
+    return found

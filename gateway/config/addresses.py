@@ -2,7 +2,7 @@
 
 import re
 from ipaddress import IPv4Address, IPv6Address
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -12,15 +12,26 @@ from gateway.config.mistakes import Wrong, meant
 
 HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?")
 BIND = re.compile(r"(\[[^\]]*\]|[^:\[\]]*):([0-9]{1,5})")
-BIND_FORMS = 'expected "host:port", "[::1]:port" or "unix:/path"'
+BIND_FORMS = 'expected "address:port", "[::1]:port" or "unix:/path"'
 # The kernel's sockaddr_un holds 108 bytes, the last of them zero.
 LONGEST_SOCKET = 107
 ANYWHERE = ("0.0.0.0", "[::]")
 CHAT = "/chat/completions"
+# What a redis_url may say behind its "?"; of times and connections the gateway decides itself.
+REDIS_OPTIONS = {"db": ("[0-9]{1,9}", "a whole number")}
+FILE = ("/.+", "an absolute path")
+REDIS_TLS_OPTIONS = {
+    **REDIS_OPTIONS,
+    "ssl_ca_certs": FILE,
+    "ssl_certfile": FILE,
+    "ssl_keyfile": FILE,
+    "ssl_cert_reqs": ("none|optional|required", "none, optional or required"),
+    "ssl_check_hostname": ("(?i:true|false)", "true or false"),
+}
 
 
 def bind(value, at):
-    """Return an address to listen on, `host:port`, `[v6]:port` or `unix:/path`.
+    """Return an address to listen on, `address:port`, `[v6]:port` or `unix:/path`.
 
     It is written as a socket's own address would be, since the two are compared.
     """
@@ -40,7 +51,11 @@ def bind(value, at):
 def plain_host(host):
     if host.startswith("["):
         return f"[{IPv6Address(host[1:-1])}]"
-    return "127.0.0.1" if host == "localhost" else host
+    if host == "localhost":
+        return "127.0.0.1"
+    if not re.fullmatch(r"[0-9.]+", host):  # a socket tells its address and not its name
+        raise Wrong("the host must be an address, such as 10.0.0.5 or 0.0.0.0, or localhost")
+    return host
 
 
 def socket_path(value):
@@ -115,8 +130,21 @@ def proxy(value, at):
 
 
 def redis_url(value, at):
-    if text(value, at):
-        split(value, ("redis", "rediss"))
+    """Return an address that the package redis can use; it is not asked, as it may be missing."""
+    if not text(value, at):
+        return value
+    parts = split(value, ("redis", "rediss"))
+    if not re.fullmatch("/?|/[0-9]{1,9}/?", parts.path):
+        raise Wrong("may name a database only by its number: redis://host:6379/0")
+    if "#" in value:
+        raise Wrong('must have no "#"')
+    known = REDIS_TLS_OPTIONS if parts.scheme == "rediss" else REDIS_OPTIONS
+    for name, given in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in known:
+            raise Wrong(f"unknown option{meant(name, known)}")
+        form, wanted = known[name]
+        if not re.fullmatch(form, given):
+            raise Wrong(f"its option {name} must be {wanted}")
     return value
 
 

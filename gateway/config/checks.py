@@ -10,6 +10,7 @@ from gateway.config.mistakes import Wrong, meant
 
 ENDPOINTS = ("chat", "responses", "embeddings")
 WEEK = 7 * 24 * 3600
+MOST_WORKERS = 256  # processes
 
 # Upstreams are named in response headers such as `a:429,b:200`.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -41,9 +41,10 @@ def load(environ=os.environ, path=None):
     keys = variable(report, "GATEWAY_API_KEYS", api_keys) or ()
     model = LocalModel(variable(report, "GATEWAY_LOCAL_MODEL", model_file)) if local else None
     urls = [variable(report, name, addresses.base_url) for name in LOCAL_VARIABLES if local]
+    workers = variable(report, "WEB_CONCURRENCY", worker_count)
     report.close()
     found = replace(found, path=path and Path(path), state=state(found, folder, environ))
-    found = complete(replace(found, api_keys=keys, local_model=model))
+    found = complete(replace(found, api_keys=keys, local_model=model, workers=workers))
     return found.with_local_model(*urls) if local and all(urls) else found
 
 
@@ -123,6 +124,13 @@ def api_keys(value, at):
         elif not checks.SECRET.fullmatch(key):
             at.wrong(f"entry {number} of {len(keys)} must be printable ASCII without spaces")
     return tuple(keys)
+
+
+def worker_count(value, at):
+    """Return how many processes a variable asks for; gunicorn would take none, too."""
+    if not re.fullmatch("[0-9]{1,9}", value) or not 1 <= int(value) <= checks.MOST_WORKERS:
+        raise Wrong(f"must be a whole number from 1 to {checks.MOST_WORKERS}")
+    return int(value)
 
 
 def model_file(value, at):

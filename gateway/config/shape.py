@@ -6,8 +6,10 @@ deploy/gateway.example.toml and one in docs/configuration.md.
 """
 
 from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 
+from gateway import prices
 from gateway.config import addresses, checks
 from gateway.config.checks import boolean, number, seconds, whole
 from gateway.config.mistakes import meant
@@ -150,7 +152,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Price:
-    """USD per million tokens; `cached_input` is as much as `input` if left out."""
+    """USD per million tokens; `cached_input` is as much as `input` if left out.
+
+    `rates` are the nano-USD of input, cached input and output.
+    """
 
     input: float = setting(number(0, 1_000_000))
     cached_input: float | None = setting(number(0, 1_000_000), None)
@@ -159,6 +164,10 @@ class Price:
     def __post_init__(self):
         if self.cached_input is None:
             object.__setattr__(self, "cached_input", self.input)
+
+    @cached_property
+    def rates(self):
+        return prices.rates(self.input, self.cached_input, self.output)
 
 
 @dataclass(frozen=True)
@@ -200,6 +209,7 @@ class Settings:
 
     `path` is the file they came from, or None; `local_model` is set only in the built-in default.
     `state` is the folder for what this machine's processes share or keep beside the database.
+    `workers` is how many processes the environment asks for, or None.
     """
 
     path: Path | None = None
@@ -214,6 +224,7 @@ class Settings:
     models: dict = setting(Tables(Model), dict, key="model")
     api_keys: tuple = field(default=(), repr=False)
     local_model: LocalModel | None = None
+    workers: int | None = None
 
     def with_local_model(self, chat_url, embed_url):
         """Return settings that offer the local model at the two base URLs of its servers."""
