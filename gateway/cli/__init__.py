@@ -1,11 +1,12 @@
 """The command `gateway`: finds each command's file, and says in sentences what went wrong."""
 
 import contextlib
-import errno
 import importlib
 import sys
 
 import click
+
+from gateway.cli import streams
 
 # Each command's module:attribute, and its line in `gateway --help`. A module is imported only
 # when its command runs, and imports this package but no other command's module.
@@ -37,13 +38,16 @@ class Commands(click.Group):
         module, attribute = COMMANDS[name][0].split(":")
         return getattr(importlib.import_module(module), attribute)
 
-    def invoke(self, ctx):
+    def main(self, *args, **kwargs):
+        streams.prepare()
         try:
-            return super().invoke(ctx)
+            return super().main(*args, **kwargs)  # which ends quietly when a pipe's reader has left
         except OSError as exc:
-            if exc.errno == errno.EPIPE:  # Click ends the command quietly then.
-                raise
-            fail(f"{exc.filename or 'gateway'}: {exc.strerror or exc}.")
+            fail(f"{exc.filename or 'gateway'}: {streams.reason(exc)}.")
+        except UnicodeError:  # Its own words may repeat a password.
+            fail("An argument, a setting or the name of this folder holds what is not text.")
+        finally:
+            streams.settle()
 
     def format_commands(self, ctx, formatter):
         with formatter.section("Commands"):
@@ -57,7 +61,8 @@ def main():
 
 def fail(message, code=1):
     """Write sentences to stderr and end the command."""
-    click.echo(message, err=True)
+    with contextlib.suppress(OSError):  # The exit status still tells.
+        click.echo(message, err=True)
     sys.exit(code)
 
 

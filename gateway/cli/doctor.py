@@ -1,9 +1,10 @@
 """`gateway doctor`: check the machine's set-up, and say what to do where something is wrong."""
 
-import json
 import sys
 
 import click
+
+from gateway.cli.streams import echo_json
 
 MARKS = {"ok": "ok      ", "warning": "warning ", "problem": "PROBLEM "}
 
@@ -23,8 +24,7 @@ def doctor(as_json):
         if not as_json:
             click.echo(f"{MARKS[finding.level]}{finding.name}: {finding.message}")
     if as_json:
-        rows = [finding._asdict() for finding in found]
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo_json([finding._asdict() for finding in found])
     sys.exit(any(finding.level == PROBLEM for finding in found))
 
 

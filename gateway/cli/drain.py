@@ -22,7 +22,8 @@ def drain(wait):
     It goes on answering calls. Where none runs this says so at once, with exit status 1.
     """
     settings = load_settings()
-    Flag(settings).raise_up()
+    if settings.state.is_dir():  # whoever runs has made it, and nobody else is to
+        Flag(settings).raise_up()
     if not Master(settings).runs:
         fail(f"No gateway runs at {settings.server.bind} with the state folder {settings.state}.")
     time.sleep(wait)

@@ -8,10 +8,12 @@ import click
 import orjson
 
 from gateway.cli import fail, load_settings, open_database
+from gateway.cli.key_words import unknown
 from gateway.jobs.background import Background
 from gateway.jobs.statements import STATUSES
 from gateway.jobs.store import Jobs
 from gateway.jobs.view import ended, shown
+from gateway.keys import PUBLIC
 from gateway.stored import Stored
 
 
@@ -29,8 +31,11 @@ def jobs():
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_(key, status, limit, as_json):
     """List jobs, the newest first."""
+    if key is not None:
+        named = PUBLIC.fullmatch(key) or unknown(key)
+        key = f"key_{named[1]}"
     with opened() as store:
-        found = store.newest(limit, key and f"key_{key.removeprefix('key_')}", status)
+        found = store.newest(limit, key, status)
     if as_json:
         click.echo(written([told(row) for row in found]))
     elif found:

@@ -12,7 +12,8 @@ from gateway.config.mistakes import Wrong
 from gateway.periods import PERIODS
 from gateway.prices import NANO
 
-MOST = 1_000_000_000  # of requests, tokens, calls at once and USD
+MOST = 1_000_000_000  # of requests, tokens and calls at once
+MOST_USD = 2**53 // NANO  # nano-USD are counted in doubles
 AMOUNT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
 NOTHING = ("", "none")  # what takes a bound away again
 UNSET = object()  # a bound that is to be taken away: None is an option that was not given
@@ -68,10 +69,9 @@ def budget(text):
     if "/" in text and period not in PERIODS:
         raise ValueError(f"{period!r} is no period: {', '.join(PERIODS)}.")
     nano = int(Decimal(amount) * NANO) if AMOUNT.fullmatch(amount) else 0
-    if not 1 <= nano <= MOST * NANO:
-        raise ValueError(
-            f"{amount!r} is no amount in USD above 0 and up to {MOST:,}, with at most 9 decimals."
-        )
+    if not 1 <= nano <= MOST_USD * NANO:
+        wanted = f"above 0 and up to {MOST_USD:,}, with at most 9 decimals"
+        raise ValueError(f"{amount!r} is no amount in USD {wanted}.")
     return nano, period or "total"
 
 

@@ -1,15 +1,17 @@
 """`gateway keys`: create, list, show, update, rotate and revoke API keys."""
 
 import contextlib
-import json
 import time
+from functools import partial
 
 import click
 
-from gateway.cli import fail, load_settings, open_database
+from gateway.cli import fail, load_settings, open_database, streams
 from gateway.cli.durations import Duration
 from gateway.cli.key_options import bounded, fields
 from gateway.cli.key_words import alone, as_json, moment, table, unknown
+from gateway.cli.streams import echo_json
+from gateway.errors import DependencyUnavailable
 from gateway.key import matches
 from gateway.keys import KeyStore
 
@@ -30,9 +32,12 @@ def create(name, **options):
     given = fields(**options)
     pairs = given.pop("metadata", None) or {}
     pairs = {name: value for name, value in pairs.items() if value is not None}
-    with open_database() as database, blaming():
-        key, secret = KeyStore(database).create(name, metadata=pairs, **given)
-    click.echo(secret)
+    refuse_closed()
+    with open_database() as database:
+        store = KeyStore(database)
+        with blaming():
+            key, secret = store.create(name, metadata=pairs, **given)
+        hand_out(secret, partial(take_back, store, key))
     click.echo(f"{key.id} is ready. Keep the key itself: it is stored only as a hash.", err=True)
     warn(given.get("models"))
 
@@ -45,7 +50,7 @@ def list_(json_):
         found = KeyStore(database).list()
     now = time.time()
     if json_:
-        click.echo(written([as_json(key, now) for key in found]))
+        echo_json([as_json(key, now) for key in found])
     elif found:
         table(found, now)
     else:
@@ -60,7 +65,10 @@ def show(id, json_):
     with open_database() as database:
         key = KeyStore(database).get(id) or unknown(id)
     now = time.time()
-    click.echo(written(as_json(key, now)) if json_ else "\n".join(alone(key, now)))
+    if json_:
+        echo_json(as_json(key, now))
+    else:
+        click.echo("\n".join(alone(key, now)))
 
 
 @keys.command()
@@ -97,12 +105,13 @@ def rotate(id, grace):
     The id, the limits and what was used stay. The old secret stops within seconds unless there
     is a grace; so do those that earlier rotations have left in theirs.
     """
+    refuse_closed()
     with open_database() as database:
         store = KeyStore(database)
         key, secret = store.rotate(id, grace) or unusable(store, id)
-    click.echo(secret)
     now = time.time()
     ends = f"works until {moment(key.old_until)}" if grace else "stops working within seconds"
+    hand_out(secret, lambda: f"The old one of {key.id} ({key.name}) {ends}. Rotate the key again.")
     click.echo(f"{key.id} ({key.name}) has a new secret. The old one {ends}.", err=True)
     if key.state(now) == "expired":
         click.echo(f"The key has expired, at {moment(key.expires_at)}.", err=True)
@@ -130,6 +139,29 @@ def blaming():
         raise click.UsageError(str(exc)) from None
 
 
+def refuse_closed():
+    """End the command before it writes anything if it cannot print a secret."""
+    if streams.closed():
+        fail("Standard output is closed, and a key is shown nowhere else. Nothing was changed.")
+
+
+def hand_out(secret, lost):
+    """Print a secret; if that fails, end the command with what `lost()` says of its key."""
+    try:
+        click.echo(secret)
+    except OSError as exc:
+        fail(f"The key could not be printed: {streams.reason(exc)}. Nobody has it. {lost()}")
+
+
+def take_back(store, key):
+    """Revoke a key that nobody has; say how it stands then."""
+    try:
+        store.revoke(key.id)
+    except DependencyUnavailable:
+        return f"The key may work all the same: gateway keys revoke {key.id} ends it."
+    return f"{key.id} ({key.name}) is revoked."
+
+
 def unusable(store, id):
     """End the command with what keeps a key from being changed."""
     key = store.get(id) or unknown(id)
@@ -146,7 +178,3 @@ def warn(models):
         if not any(matches(id, other) or matches(other, id) for other in there):
             also = ", though an upstream may list it" if listed else ""
             click.echo(f"No model of the configuration matches {id} now{also}.", err=True)
-
-
-def written(value):
-    return json.dumps(value, indent=2, ensure_ascii=False)

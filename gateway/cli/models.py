@@ -1,6 +1,5 @@
 """`gateway models`: each model, its upstreams and their health."""
 
-import json
 import sys
 
 import click
@@ -9,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.offer import health, offered
+from gateway.cli.streams import echo_json
 
 
 @click.command()
@@ -19,7 +19,7 @@ def models(as_json):
         states = {name: health(upstream) for name, upstream in catalogue.upstreams.items()}
         rows = [row(name, target, states) for name, target in offers(catalogue)]
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo_json(rows)
     elif rows:
         show(rows)
     else:

@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 import gateway
+from gateway.binding import patiently
 from gateway.cli import fail, load_settings
+from gateway.config.checks import MOST_WORKERS
 from gateway.keys import new_secret
 
 CONFIGURATION = Path(gateway.__file__).with_name("gunicorn_conf.py")
@@ -16,13 +18,19 @@ CONFIGURATION = Path(gateway.__file__).with_name("gunicorn_conf.py")
 
 @click.command()
 @click.option("--bind", metavar="ADDRESS", help="Where the API listens, such as 127.0.0.1:8000.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Processes; one a core if left out.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    help="Processes; one a core if left out.",
+)
 def serve(bind, workers):
     """Serve the API. With no configuration: a small local model and a fresh key."""
     if bind:
         os.environ["GATEWAY_BIND"] = bind
     if workers:
         os.environ["WEB_CONCURRENCY"] = str(workers)
+    if not os.environ.get("WEB_CONCURRENCY"):
+        os.environ.pop("WEB_CONCURRENCY", None)  # gunicorn takes an empty one for a number
     settings = load_settings()
     check_free(settings.server)
     if settings.local_model is not None:
@@ -45,10 +53,10 @@ def check_free(server):
 
 
 def free_or_raise(host, port):
+    """Bind and let go. Raises OSError, for an address in use not before it has been for a while."""
     family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, proto) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
+        patiently(sock, address)
 
 
 def add_start_key(environ):

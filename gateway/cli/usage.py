@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import io
 import sys
 import time
 
@@ -49,8 +50,7 @@ def usage(by, since, form):
     if form == "json":
         click.echo(as_json(rows))
     elif form == "csv":
-        out = csv.writer(sys.stdout, lineterminator="\n")
-        out.writerows([(*TITLES[by], *COUNTS, "cost"), *(row.values() for row in rows)])
+        click.echo(as_csv(rows, TITLES[by]), nl=False)
     elif rows:
         show(rows, TITLES[by])
     else:
@@ -71,7 +71,14 @@ def shown(row, by):
 def as_json(rows):
     # A float could not hold every nano-USD of a large sum.
     found = [{**row, "cost": row["cost"] and orjson.Fragment(row["cost"].encode())} for row in rows]
-    return orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
+    return orjson.dumps(found, option=orjson.OPT_INDENT_2)
+
+
+def as_csv(rows, titles):
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerows([(*titles, *COUNTS, "cost"), *(row.values() for row in rows)])
+    return out.getvalue()
 
 
 def show(rows, titles):

@@ -27,6 +27,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("CONFIG", "UPSTREAM_URL", "UPSTREAM_KEY", "BIND", "OPS_BIND", "DATABASE_URL"):
         monkeypatch.delenv(f"GATEWAY_{name}", raising=False)
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
     return tmp_path
 
 
@@ -64,6 +65,14 @@ def test_every_mistake_is_said_with_its_place_and_the_nearest_name(folder):
     assert 'did you mean "base_url"?' in done.stderr and "upstream[0].base_url" in done.stderr
     assert 'did you mean "two"?' in done.stderr
     assert "retry.attempts: must be from 0 to 100, not -1" in done.stderr
+
+
+def test_wrong_number_of_workers_in_the_environment_is_said(folder, monkeypatch):
+    (folder / "gateway.toml").write_text(GOOD)
+    monkeypatch.setenv("WEB_CONCURRENCY", "0")
+    done = run()
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "WEB_CONCURRENCY: must be a whole number from 1 to 256\n"
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,17 @@ def test_where_nothing_runs_one_sentence_says_so_at_once(run, flag, slept):
     assert flag.up  # in case that this is not true; the next start takes it down
 
 
+def test_state_folder_that_no_gateway_has_made_is_not_made_by_a_drain(
+    run, monkeypatch, tmp_path, slept
+):
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:9/gateway")
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    result = run("--wait", "5")
+    assert (result.exit_code, slept) == (1, [])
+    assert result.stderr.startswith("No gateway runs at ")
+    assert str(tmp_path / "var") in result.stderr and not (tmp_path / "var").exists()
+
+
 @pytest.mark.parametrize("wait", ["-1", "soon", "1e9"])
 def test_wait_that_is_none_is_refused(run, flag, wait):
     assert run("--wait", wait).exit_code == 2

@@ -85,6 +85,14 @@ def test_empty_list_says_so(store):
     assert json.loads(run("list", "--json").stdout) == []
 
 
+@pytest.mark.parametrize("key", ["\udcff", "", "nonsense", MINE + "0", f"key_{MINE}"])
+def test_list_of_what_can_be_no_key_is_told_in_a_sentence(store, key):
+    add(store)
+    done = run("list", "--key", key)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("There is no key ") and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("options", [["--limit", "0"], ["--status", "done"]])
 def test_wrong_option_is_refused(store, options):
     assert run("list", *options).exit_code == 2

@@ -47,6 +47,12 @@ def test_taken_port_is_a_sentence():
     assert f"gateway mock cannot listen on 127.0.0.1, port {other.port}: " in done.output
 
 
+@pytest.mark.parametrize("host", ["h\udcff", "a..b", "\xe9" * 70])
+def test_name_that_no_host_has_is_a_usage_error(host):
+    done = run("--port", "0", "--host", host)
+    assert done.exit_code == 2 and "is no name of a host." in done.stderr
+
+
 @pytest.mark.parametrize("port", ["-1", "65536", "x"])
 def test_wrong_port_is_a_usage_error(port):
     done = run("--port", port)

@@ -2,6 +2,7 @@ import os
 import re
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_without_one_each_start_makes_a_fresh_key(execs, known):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--bind", "nonsense"], 'GATEWAY_BIND: expected "host:port"'),
+        (["--bind", "nonsense"], 'GATEWAY_BIND: expected "address:port"'),
         (["--bind", "127.0.0.1:0"], "GATEWAY_BIND: the port must be from 1 to 65535"),
         (["--bind", "127.0.0.1:8001"], "GATEWAY_BIND: is the same address as ops_bind"),
         (["--workers", "0"], "--workers"),
@@ -87,6 +88,20 @@ def test_wrong_option_is_a_sentence_and_starts_nothing(execs, configured, argume
     done = run(*arguments)
     assert (done.exit_code, done.stdout, execs) == (2, "", [])
     assert said in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("count", ["0", "abc", "257"])
+def test_wrong_number_of_workers_in_the_environment_is_a_sentence(execs, configured, count):
+    os.environ["WEB_CONCURRENCY"] = count
+    done = run()
+    said = "WEB_CONCURRENCY: must be a whole number from 1 to 256\n"
+    assert (done.exit_code, done.stderr, execs) == (2, said, [])
+
+
+def test_empty_number_of_workers_does_not_reach_gunicorn(execs, configured):
+    os.environ["WEB_CONCURRENCY"] = ""
+    run()
+    assert "WEB_CONCURRENCY" not in os.environ and len(execs) == 1
 
 
 def test_every_mistake_in_the_configuration_is_said_and_nothing_starts(execs, tmp_path):
@@ -104,6 +119,14 @@ def test_port_that_is_taken_is_a_sentence(capsys):
 
     said = f"The gateway cannot listen on {bind}: Address already in use.\n"
     assert capsys.readouterr().err == said
+
+
+def test_port_that_a_dying_gateway_still_holds_is_waited_for():
+    taken = socket.create_server(("127.0.0.1", 0))
+    bind = f"127.0.0.1:{taken.getsockname()[1]}"
+    threading.Timer(0.3, taken.close).start()
+    check_free(Server(bind=bind, ops_bind=""))
+    assert taken.fileno() == -1
 
 
 def test_free_ports_unix_sockets_and_systemd_s_are_no_obstacle(monkeypatch):
