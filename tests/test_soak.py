@@ -1,12 +1,14 @@
 """The soak's judgement: what is wrong is found, what a kill explains is not, on made-up books."""
 
+import io
+import json
 import time
 from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
 
-from bench.soak import aside, checks, client, samples
+from bench.soak import aside, checks, client, deferred, explained, samples
 from bench.soak.kinds import KINDS
 
 KIND = {kind.name: kind for kind in KINDS}
@@ -64,10 +66,12 @@ LONG_AGO = {"outcome": "broken", "broken": [(80.0, 90.0, "POST")]}
     ],
 )
 def test_an_end_is_allowed_explained_by_a_kill_or_wrong(found, wrong):
-    assert len(checks.Ends([found], [KILL]).wrong) == wrong
+    assert len(explained.Ends([found], [KILL]).wrong) == wrong
 
 
 BEFORE, DURING = (90.0, None, 98.9), (90.0, None, 99.5)
+AFTER = (100.2, None, 100.3)
+AT_ONCE = {"outcome": "broken", "broken": [(100.2, 100.3, "POST")]}
 
 
 @pytest.mark.parametrize(
@@ -79,6 +83,8 @@ BEFORE, DURING = (90.0, None, 98.9), (90.0, None, 99.5)
         (call(), books([DURING], [row(end="error")]), 1, 0),
         (call(), books([DURING]), 0, 1),  # in the killed process's last second
         (call(ended=98.9), books([BEFORE]), 1, 0),  # a second was over
+        (call(ended=100.3, **AT_ONCE), books([AFTER]), 0, 1),  # the kill was under way
+        (call(ended=100.3), books([AFTER]), 1, 0),  # its process has answered
         (call("wrong key", "401 invalid_api_key"), books([], [row()]), 1, 0),
         (call("bad body", "400"), books(), 0, 0),
         (call("upstream: 429", "429 rate_limit_exceeded"), books([], [row(end="error")]), 0, 0),
@@ -95,7 +101,7 @@ BEFORE, DURING = (90.0, None, 98.9), (90.0, None, 99.5)
     ],
 )
 def test_rows_are_the_exchanges_less_what_a_kill_has_taken(found, book, wrong, lost):
-    seen = checks.Rows([found], book, [KILL])
+    seen = explained.Rows([found], book, [KILL])
     assert (len(seen.wrong), seen.lost) == (wrong, lost)
 
 
@@ -103,7 +109,34 @@ def test_rows_are_the_exchanges_less_what_a_kill_has_taken(found, book, wrong, l
 def test_a_row_whose_log_line_a_kill_has_taken_is_somebodys(before, wrong):
     at = KILL - before + time.time() - time.monotonic()
     book = books([], of_call=defaultdict(list, {None: [row() | {"created_at": at}]}))
-    assert len(checks.Rows([call("models")], book, [KILL]).wrong) == wrong
+    assert len(explained.Rows([call("models")], book, [KILL]).wrong) == wrong
+
+
+def test_how_a_response_ended_is_known_where_its_reader_left_before_done():
+    error = {"code": "server_error"}
+    failed = {"id": "resp_1", "status": "failed", "error": error}
+    events = [
+        {"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1"}},
+        {"type": "response.failed", "sequence_number": 1, "response": failed},
+    ]
+    reader = deferred.Reader(call("background, left and taken up"), None)
+    assert reader.take(streaming(*map(json.dumps, events), "[DONE]"), leave=2) is None
+    assert reader.take(streaming("[DONE]"), leave=None) == "failed server_error"
+    assert reader.call.jobs == {"resp_1": "failed"}
+
+
+def test_error_that_only_says_to_come_back_is_no_end():
+    created = {"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1"}}
+    error = {"type": "error", "code": "server_draining", "error": {"code": "server_draining"}}
+    reader = deferred.Reader(call("background, left and taken up"), None)
+    assert reader.take(streaming(json.dumps(created), json.dumps(error)), leave=2) is None
+    done = {"type": "response.completed", "sequence_number": 1, "response": {"status": "completed"}}
+    assert reader.take(streaming(json.dumps(done), "[DONE]"), leave=None) == "completed"
+
+
+def streaming(*data):
+    body = io.BytesIO("".join(f"data: {each}\n\n" for each in data).encode())
+    return client.Stream(body, SimpleNamespace(close=lambda: None))
 
 
 @pytest.mark.parametrize(

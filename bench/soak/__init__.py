@@ -11,6 +11,7 @@ load      makes calls at a steady rate
 aside     what operators do meanwhile: reloads, kills, keys, probes
 samples   memory, descriptors and CPU over time
 books     what client, upstream, log and database have written down
+explained which ends of calls and which missing rows a kill explains
 checks    what has to be true at the end
 report    tables; `plots` draws
 """

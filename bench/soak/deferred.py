@@ -104,6 +104,7 @@ class Reader:
     def __init__(self, call, site):
         self.call, self.site = call, site
         self.id, self.last = None, None
+        self.said = None  # how it ended, where the last event was read and [DONE] was not
 
     def read(self, method, path, body, leave):
         """Read some events, or all; return how the response ended, None if it goes on."""
@@ -122,17 +123,19 @@ class Reader:
                 return self.ended(stream)
             self.note(json.loads(data))
             leave = leave and leave - 1
+        if not (stream.ending or "").startswith("error"):  # which only says to come back
+            self.said = stream.ending
         stream.connection.close()
         return None
 
     def ended(self, stream):
         """Return how it ended; an error event without [DONE] says to come back."""
-        if stream.ending and stream.ending.startswith("error"):
+        ending = self.said or stream.ending or "cut"
+        if ending.startswith("error"):
             return None
-        self.call.jobs[self.id] = {"done": "completed"}.get(
-            stream.ending, (stream.ending or "cut").partition(" ")[0]
-        )
-        return {"done": "completed"}.get(stream.ending, stream.ending or "cut")
+        found = {"done": "completed"}.get(ending, ending)
+        self.call.jobs[self.id] = found.partition(" ")[0]
+        return found
 
     def note(self, event):
         if event["type"] == "error":

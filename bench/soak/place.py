@@ -1,5 +1,6 @@
 """The processes of a soak, in a folder of their own: upstream, gunicorn and job worker."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -197,10 +198,19 @@ class Web(Ours):
 
     def workers(self):
         """Return the process ids of the web workers, the newest last."""
-        return sorted(children(self.pid))
+        # A reload's trial is a child of the master, too.
+        own = said(self.pid)
+        return sorted(pid for pid in children(self.pid) if said(pid) == own)
 
     def reload(self):
         os.kill(self.pid, signal.SIGHUP)
+
+
+def said(pid):
+    """Return the command line of a process, b"" if it has ended; a worker has its master's."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 class JobWorker(Ours):

@@ -4,7 +4,7 @@ import functools
 import time
 
 from bench.processes import CPU
-from bench.soak import checks, place
+from bench.soak import checks, explained, place
 from bench.soak.aside import Aside, Probes
 from bench.soak.books import Books
 from bench.soak.calls import streamed
@@ -110,7 +110,7 @@ class Run:
         lines = self.samples.lines(self.loaded)
         found = [
             checks.lives(self.web),
-            checks.ends(checks.Ends(calls, kills)),
+            checks.ends(explained.Ends(calls, kills)),
             checks.log(books),
             checks.usage(every, books, kills),
             checks.money(books, self.web.keys),

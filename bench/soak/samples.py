@@ -101,6 +101,7 @@ class Samples:
             "pss_slope": slope([(t, one["pss"]) for t, one in half]) * 60 if fit else None,
             "fds_slope": slope([(t, one["fds"]) for t, one in half]) * 60 if fit else None,
             "fds": sorted(one["fds"] for _, one in half)[len(half) // 2],
+            "most_fds": max(one["fds"] for _, one in half),
         }
 
 
