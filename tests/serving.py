@@ -12,6 +12,8 @@ import sys
 import time
 import urllib.request
 
+from gateway import reloading
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 KEY = "sk-" + "t" * 12 + "-" + "k" * 43
 
@@ -85,6 +87,13 @@ def write_config(folder, url, server="", timeouts="", upstream="", more=""):
     return path
 
 
+def command_line(pid):
+    """Return the command line of a process, b"" if it has ended."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 class Gateway:
     """`with Gateway(config_path) as gateway:` serves until the block ends."""
 
@@ -123,6 +132,13 @@ class Gateway:
             pass_fds=self.pass_fds,
         )  # fmt: skip
         self.wait_ready()
+        self.wait_workers()
+
+    def wait_workers(self, seconds=5):
+        """Wait for those that are still to be forked when the first one answers."""
+        deadline = time.monotonic() + seconds
+        while len(self.worker_pids()) < self.workers and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def wait_ready(self, seconds=20):
         deadline = time.monotonic() + seconds
@@ -177,4 +193,7 @@ class Gateway:
     def worker_pids(self):
         """Return the process ids of the workers."""
         path = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
-        return [int(pid) for pid in pathlib.Path(path).read_text().split()]
+        found = [int(pid) for pid in pathlib.Path(path).read_text().split()]
+        # A reload's trial is a child of the master, too.
+        trial = "\0".join(reloading.BUILD).encode()
+        return [pid for pid in found if trial not in command_line(pid)]
