@@ -1,9 +1,11 @@
 """What a tree of processes costs: CPU time and memory, told by the kernel."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
 import re
+import signal
 import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -18,12 +20,35 @@ def tree(pid):
     """Return the ids of a process and all its descendants."""
     found = [pid]
     for parent in found:
-        for tasks in PROC.glob(f"{parent}/task/*/children"):
-            try:
-                found.extend(int(child) for child in tasks.read_text().split())
-            except OSError:  # the thread has just ended
-                continue
+        found.extend(children(parent))
     return found
+
+
+def children(pid):
+    """Return the ids of a process's children, zombies among them."""
+    found = []
+    for tasks in PROC.glob(f"{pid}/task/*/children"):
+        with contextlib.suppress(OSError):  # the thread has just ended
+            found += [int(child) for child in tasks.read_text().split()]
+    return found
+
+
+def workers(master):
+    """Return the ids of gunicorn's workers that have come up and not ended, the newest last."""
+    return sorted(filter(works, children(master)))
+
+
+def works(pid):
+    """Tell a worker from its master's other children: it alone catches SIGABRT.
+
+    A command line would not do: a child has its master's until it executes another program, and
+    none when it has ended.
+    """
+    with contextlib.suppress(OSError):
+        status = (PROC / str(pid) / "status").read_text()
+        caught = int(re.search(r"^SigCgt:\t(\w+)$", status, re.M)[1], 16)
+        return "\nState:\tZ" not in status and bool(caught >> signal.SIGABRT - 1 & 1)
+    return False
 
 
 def cpu(pid):

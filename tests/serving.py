@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 
-from gateway import reloading
+from bench import processes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 KEY = "sk-" + "t" * 12 + "-" + "k" * 43
@@ -85,13 +85,6 @@ def write_config(folder, url, server="", timeouts="", upstream="", more=""):
     path = pathlib.Path(folder) / "gateway.toml"
     path.write_text("\n".join(reversed(kept)))
     return path
-
-
-def command_line(pid):
-    """Return the command line of a process, b"" if it has ended."""
-    with contextlib.suppress(OSError):
-        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
 
 
 class Gateway:
@@ -191,9 +184,5 @@ class Gateway:
         return {row.rpartition(" ")[0]: float(row.rpartition(" ")[2]) for row in rows}
 
     def worker_pids(self):
-        """Return the process ids of the workers."""
-        path = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
-        found = [int(pid) for pid in pathlib.Path(path).read_text().split()]
-        # A reload's trial is a child of the master, too.
-        trial = "\0".join(reloading.BUILD).encode()
-        return [pid for pid in found if trial not in command_line(pid)]
+        """Return the process ids of the workers that have come up, the newest last."""
+        return processes.workers(self.process.pid)

@@ -1,6 +1,5 @@
 """The processes of a soak, in a folder of their own: upstream, gunicorn and job worker."""
 
-import contextlib
 import json
 import os
 import pathlib
@@ -11,7 +10,7 @@ import sys
 import time
 import urllib.request
 
-from bench.processes import PROC
+from bench import processes
 from bench.systems.base import ROOT, NotStarted, System, free_port
 
 CONFIG = """
@@ -198,19 +197,10 @@ class Web(Ours):
 
     def workers(self):
         """Return the process ids of the web workers, the newest last."""
-        # A reload's trial is a child of the master, too.
-        own = said(self.pid)
-        return sorted(pid for pid in children(self.pid) if said(pid) == own)
+        return processes.workers(self.pid)
 
     def reload(self):
         os.kill(self.pid, signal.SIGHUP)
-
-
-def said(pid):
-    """Return the command line of a process, b"" if it has ended; a worker has its master's."""
-    with contextlib.suppress(OSError):
-        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
 
 
 class JobWorker(Ours):
@@ -226,14 +216,6 @@ class JobWorker(Ours):
         self.process.kill()
         self.process.wait()
         self.process = None
-
-
-def children(pid):
-    """Return the ids of a process's children."""
-    found = []
-    for tasks in PROC.glob(f"{pid}/task/*/children"):
-        found += [int(child) for child in tasks.read_text().split()]
-    return found
 
 
 def end(systems):
