@@ -9,6 +9,7 @@ import orjson
 
 from gateway.cli import fail, load_settings, open_database
 from gateway.cli.key_words import unknown
+from gateway.cli.streams import echo_json
 from gateway.jobs.background import Background
 from gateway.jobs.statements import STATUSES
 from gateway.jobs.store import Jobs
@@ -37,7 +38,7 @@ def list_(key, status, limit, as_json):
     with opened() as store:
         found = store.newest(limit, key, status)
     if as_json:
-        click.echo(written([told(row) for row in found]))
+        echo_json([told(row) for row in found])
     elif found:
         table(found)
     else:
@@ -57,7 +58,7 @@ def show(id, as_json, answer):
             fail(f"{row.id} has no answer: it is {row.status}.")
         click.echo(row.result)
     elif as_json:
-        click.echo(written(told(row)))
+        echo_json(told(row))
     else:
         for line in lines(row):
             click.echo(line)
@@ -102,10 +103,6 @@ def told(row):
     if job["result"]:
         job["result"]["body"] = None
     return {"id": job.pop("id"), "key": row.key, **job}
-
-
-def written(value):
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2)
 
 
 def lines(row):

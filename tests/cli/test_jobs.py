@@ -6,7 +6,6 @@ from click.testing import CliRunner
 
 from gateway.cli import main
 from gateway.config.shape import Jobs as Settings
-from gateway.database import Database, upgrade
 from gateway.jobs.background import Background
 from gateway.jobs.store import Jobs
 from gateway.recordings import Recordings
@@ -18,15 +17,8 @@ SECRET = "what nobody else may read"
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path}/gateway.db"
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GATEWAY_CONFIG", raising=False)
-    monkeypatch.setenv("GATEWAY_DATABASE_URL", url)
-    upgrade(url)
-    database = Database(url)
-    yield Jobs(database, Settings())
-    database.close()
+def store(database):
+    return Jobs(database, Settings())
 
 
 def run(*arguments):

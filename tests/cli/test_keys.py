@@ -29,14 +29,6 @@ ALL = [
 
 
 @pytest.fixture
-def url(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GATEWAY_CONFIG", raising=False)
-    monkeypatch.setenv("GATEWAY_DATABASE_URL", f"sqlite:///{tmp_path}/var/gateway.db")
-    return f"sqlite:///{tmp_path}/var/gateway.db"
-
-
-@pytest.fixture
 def id(url):
     """The public id of a key with every bound."""
     return f"key_{run('keys', 'create', 'mine', *ALL).stdout[3:15]}"

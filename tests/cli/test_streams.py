@@ -10,29 +10,12 @@ from click.testing import CliRunner
 from gateway import usage
 from gateway.cli import main
 from gateway.cli.keys import take_back
-from gateway.database import Database, upgrade
 from gateway.errors import DependencyUnavailable, InvalidKey
 from gateway.keys import KeyStore
 from tests.test_usage import made as used
 
 NAME = "Ключ \N{KEY}"
 SETTLED = {"PYTHONUNBUFFERED": "", "PYTHONIOENCODING": ""}  # what a shell may set, and hide
-
-
-@pytest.fixture
-def url(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GATEWAY_CONFIG", raising=False)
-    monkeypatch.setenv("GATEWAY_DATABASE_URL", f"sqlite:///{tmp_path}/var/gateway.db")
-    return f"sqlite:///{tmp_path}/var/gateway.db"
-
-
-@pytest.fixture
-def database(url):
-    upgrade(url)
-    found = Database(url)
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 
 from gateway import usage
 from gateway.cli import main
-from gateway.database import Database, upgrade
 from gateway.keys import KeyStore
 from tests.test_usage import made
 
@@ -23,18 +22,6 @@ def run(*arguments):
     return CliRunner().invoke(
         main, ["usage", *arguments], prog_name="gateway", catch_exceptions=False
     )
-
-
-@pytest.fixture
-def database(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GATEWAY_CONFIG", raising=False)
-    address = f"sqlite:///{tmp_path}/var/gateway.db"
-    monkeypatch.setenv("GATEWAY_DATABASE_URL", address)
-    upgrade(address)
-    found = Database(address)
-    yield found
-    found.close()
 
 
 @pytest.fixture
