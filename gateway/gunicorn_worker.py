@@ -92,8 +92,9 @@ class GatewayWorker(ggevent.GeventWorker):
         for waiting in list(self.idle):
             waiting.hurry(QUIET)
         gateway = self.wsgi.extensions["gateway"]
+        calls = gateway.idempotency  # run without their clients; some begin behind the drain
         jobs = gevent.spawn(gateway.drain, seconds - SPARE)
-        while any(listener.busy for listener in listeners) or not jobs.ready() or gateway.outlived:
+        while any(listener.busy for listener in listeners) or not jobs.ready() or calls.busy():
             self.notify()
             gevent.sleep(LATER)
             now = time.monotonic()
@@ -101,7 +102,7 @@ class GatewayWorker(ggevent.GeventWorker):
             if now >= told:
                 self.patience = 0
                 watch.drain(errors.ServerDraining)
-                gateway.idempotency.stop()
+                calls.stop()
             if now >= told + LAST:
                 self.log.warning("Worker ends what has not ended in time (pid:%s)", self.pid)
                 break

@@ -139,11 +139,6 @@ class Services:
         calls.join()
         self.leaving.set()
 
-    @property
-    def outlived(self):
-        """Tell whether calls run that need no client; such may still begin behind a `drain()`."""
-        return bool(self.idempotency.busy())
-
     def close(self):
         """End the background, write what is still to be written, close every connection."""
         self.worker.drain()

@@ -98,6 +98,11 @@ def listed(given):
     return given or []
 
 
+def asked(payload):
+    """Return the items of a request's input, each with an id."""
+    return identified(listed(payload.get("input")))
+
+
 def identified(items):
     """Return items each of which has an id."""
     return [item if named(item) else {**item, "id": new_id(item)} for item in items]

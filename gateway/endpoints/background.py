@@ -124,8 +124,7 @@ def spent(row):
 
 
 def too_large(row, found):
-    asked = services.jobs.asked(row.key, row.id) or {}
-    added = turns.identified(turns.listed(asked.get("input")))
+    added = turns.asked(services.jobs.asked(row.key, row.id) or {})
     return services.stored.row(row.key, found, added)["size"] > stored.LARGEST
 
 

@@ -13,7 +13,7 @@ from gateway.endpoints.preferences import wants_job
 from gateway.endpoints.visit import Lean
 from gateway.idempotency.run import CUT
 from gateway.recordings import cut_short
-from gateway.upstreams.base import PING, Call
+from gateway.upstreams.base import PING, Call, streams
 from gateway.upstreams.dialects import responses
 
 HEADER = "Idempotency-Key"
@@ -60,7 +60,7 @@ class Client:
     def __init__(self, visit, endpoint, payload, guard, row):
         self.visit, self.services, self.guard = visit, visit.services, guard
         self.endpoint, self.payload, self.row = endpoint, payload, row
-        visit.line.stream = endpoint != "embeddings" and payload.get("stream") is True
+        visit.line.stream = streams(endpoint, payload)
 
     def begin(self, answer):
         """Make the call, and answer with what it gives while it gives it."""

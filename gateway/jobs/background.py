@@ -112,7 +112,7 @@ class Background:
         payload = orjson.loads(found.scalar_one())
         error = job.error and orjson.loads(job.error)
         ended = last(born(job, payload, "queued"), job.status, error)
-        added = turns.identified(turns.listed(payload.get("input")))
+        added = turns.asked(payload)
         previous = payload.get("previous_response_id")
         self.ending(job.key, ended, added, previous)(connection)
 

@@ -90,10 +90,8 @@ class Recorded:
         return rows.count(connection, sql.ANSWERED, held(self.claimed)) == 1
 
     def ending(self, found, whole):
-        previous = self.claimed.payload.get("previous_response_id")
-        kept = self.kept or (self.born, self.asked(), previous, None)
+        payload = self.claimed.payload
+        previous = payload.get("previous_response_id")
+        kept = self.kept or (self.born, turns.asked(payload), previous, None)
         ended = last(whole or kept[0], found.status, found.error)
         return self.background.ending(self.claimed.key, ended, *kept[1:])
-
-    def asked(self):
-        return turns.identified(turns.listed(self.claimed.payload.get("input")))

@@ -10,6 +10,14 @@ NO_HEADERS = {}
 PING = b""  # in a stream of blocks: nothing has come, but a keepalive is due
 
 
+def streams(endpoint, payload):
+    """Tell whether a call is to be answered with a stream.
+
+    Embeddings have none: there `stream` is one of the parameters that are passed on.
+    """
+    return endpoint != "embeddings" and payload.get("stream") is True
+
+
 class Call:
     """What a client has asked for, and what has become known of it on the way.
 
@@ -27,8 +35,7 @@ class Call:
         self.asked, self.store, self.keep = payload, False, unkept
         self.model = payload["model"]
         self.response_id = self.push = None
-        # Embeddings have no streams: there it is one of the parameters that are passed on.
-        self.stream = endpoint != "embeddings" and payload.get("stream") is True
+        self.stream = streams(endpoint, payload)
         self.started = self.spoke = clock()  # `spoke`: when the client was last sent something
         self.stateful, self.secrets, self.relay = False, (), None
         self.upstream = self.upstream_model = None  # names of the one that answers
