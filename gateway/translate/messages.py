@@ -8,6 +8,7 @@ from gateway import errors
 
 SYSTEM = ("system", "developer")  # many servers know no developer
 TEXTS = ("input_text", "output_text")
+ODD = "an upstream has answered with it in a form that is not known here"
 
 
 def refused(param, why=""):
@@ -46,9 +47,13 @@ class Conversation:
         kind = item.get("type")
         if kind is None:
             kind = "message" if "role" in item else "item_reference"
-        if kind not in ADDING:
-            raise refused(f"{at}.type", f"it takes no items of type '{kind}'")
-        ADDING[kind](self, item, at)
+        try:
+            if kind not in ADDING:
+                raise refused(f"{at}.type", f"it takes no items of type '{kind}'")
+            ADDING[kind](self, item, at)
+        except (AttributeError, KeyError, TypeError):
+            # What a client sends is checked; what an upstream said in an earlier turn is not.
+            raise refused(at, ODD) from None
 
     def ended(self):
         """Return the messages; null is a content only beside calls."""
