@@ -49,7 +49,10 @@ class Key:
 
 
 def matches(pattern, model):
-    """Tell whether a model id, or a pattern with a `*` at its end, means this model."""
+    """Tell whether a model id, or a pattern with a `*` at its end, means this model.
+
+    A `*` is never empty.
+    """
     if pattern.endswith("*"):
         return len(model) >= len(pattern) and model.startswith(pattern[:-1])
     return model == pattern

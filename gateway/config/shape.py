@@ -13,6 +13,7 @@ from gateway import prices
 from gateway.config import addresses, checks
 from gateway.config.checks import boolean, number, seconds, whole
 from gateway.config.mistakes import meant
+from gateway.key import matches
 
 BUNDLED_MODEL = "smollm2-135m-instruct"
 BUNDLED_EMBED_MODEL = "smollm2-135m-embed"
@@ -183,9 +184,7 @@ class Model:
 
     def matches(self, asked):
         """Tell whether a client that asks for `asked` means this model; a `*` is never empty."""
-        if self.wildcard:
-            return len(asked) >= len(self.id) and asked.startswith(self.id[:-1])
-        return asked == self.id
+        return matches(self.id, asked)
 
 
 @dataclass(frozen=True)

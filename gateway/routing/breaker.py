@@ -4,7 +4,8 @@ closed     calls go through; 3 failures in a row, or half of at least 10 in 30 s
 open       for 30 s, or for as long as a 429 asked for
 half-open  one probe goes through and decides
 
-What was sent before it opened says nothing about the upstream since, and changes nothing.
+What was sent before it opened says nothing about the upstream since, and changes nothing, also
+when it has closed again; but a 429 counts whenever it comes.
 """
 
 import collections
@@ -92,7 +93,7 @@ class Breaker:
             self.probe = None
 
     def _stale(self, sent):
-        return self.until is not None and sent < self.opened
+        return self.opened is not None and sent < self.opened
 
     def _open(self, now, until):
         self.openings += self.state(now) != OPEN

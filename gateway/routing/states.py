@@ -5,6 +5,7 @@ Clients may make up names that a wildcard matches: these are told as the wildcar
 
 import collections
 
+from gateway.key import matches
 from gateway.routing.breaker import HALF_OPEN, OPEN
 
 VALUES = {HALF_OPEN: 0.5, OPEN: 1.0}  # closed is 0
@@ -16,7 +17,7 @@ class States:
     def __init__(self, router, catalogue):
         self.router, self.catalogue = router, catalogue
         self.exact = collections.defaultdict(set)  # (upstream, its model) to labels
-        self.patterns = []  # (upstream, what its model begins with, the wildcard)
+        self.patterns = []  # (upstream, the pattern of its models, the wildcard)
         self.known = set()  # (upstream, label)
         for route in catalogue.exact.values():
             for target in route.targets:
@@ -25,7 +26,7 @@ class States:
             for target in wildcard.targets:
                 name = target.model or wildcard.id
                 if name.endswith("*"):
-                    self.patterns.append((target.upstream, name[:-1], wildcard))
+                    self.patterns.append((target.upstream, name, wildcard))
                 else:
                     self.exact[target.upstream, name].add(wildcard.id)
                 self.known.add((target.upstream, wildcard.id))
@@ -66,9 +67,9 @@ class States:
 
     def wildcard(self, upstream, model):
         """Return the wildcard that an upstream's model belongs to, and what its `*` stands for."""
-        for name, beginning, wildcard in self.patterns:
-            if name == upstream and model.startswith(beginning):
-                return wildcard, model[len(beginning) :]
+        for name, pattern, wildcard in self.patterns:
+            if name == upstream and matches(pattern, model):
+                return wildcard, model[len(pattern) - 1 :]
         return None, ""
 
     def degraded(self):
@@ -87,7 +88,10 @@ class States:
         return wildcard and wildcard.id[:-1] + rest
 
     def down(self, model, shut):
-        routes = map(self.held, (model, *self.held(model).fallbacks))
+        route = self.held(model)
+        if route is None:  # an id too long to be asked for, of a model with a longer name
+            return False
+        routes = (route, *map(self.held, route.fallbacks))
         targets = [target for route in routes if route for target in route.targets]
         return all((target.upstream.name, target.model) in shut for target in targets)
 

@@ -124,6 +124,19 @@ def test_what_was_sent_before_it_opened_changes_nothing():
     assert breaker.state(now + 31) == HALF_OPEN and not breaker.allows(now + 31)
 
 
+def test_what_was_sent_before_it_opened_changes_nothing_once_it_has_closed():
+    breaker, now = played("xxx")
+    breaker.begin(now + 30)
+    breaker.succeed(now + 31, now + 30)
+    for second in range(60):
+        breaker.fail(now + 32 + second, now - 1)
+        breaker.succeed(now + 32 + second, now + 32 + second)
+    assert breaker.state(now + 92) == CLOSED and breaker.openings == 1
+    for second in range(3):
+        breaker.fail(now + 93 + second, now + 93)
+    assert breaker.state(now + 96) == OPEN
+
+
 def test_answer_to_a_call_that_went_out_all_the_same_closes_it():
     breaker, now = played("xxx")
     breaker.succeed(now + 2, now + 1)
@@ -189,12 +202,14 @@ class Machine(RuleBasedStateMachine):
         self.now += 0.001
         sent, probe = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
         closed = self.breaker.state(self.now) == CLOSED
+        stale = self.breaker.opened is not None and sent < self.breaker.opened
         if end == "succeed":
             self.breaker.succeed(self.now, sent)
         elif end == "fail":
             self.breaker.fail(self.now, sent)
             if closed:
-                assert self.breaker.state(self.now) == (OPEN if self.bad() else CLOSED)
+                bad = self.bad() and not stale
+                assert self.breaker.state(self.now) == (OPEN if bad else CLOSED)
         elif end == "limit":
             seconds = data.draw(st.sampled_from([1, 20, 120]))
             self.breaker.limit(self.now, seconds)

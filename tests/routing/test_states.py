@@ -115,6 +115,21 @@ def test_model_of_a_wildcard_counts_too():
     assert found.degraded()
 
 
+@pytest.mark.parametrize("fallbacks", [(), ("m",)])
+def test_alias_beside_a_wildcard_that_is_as_long_is_no_model_of_it(fallbacks):
+    alias = config.Model("alias", (config.Target("a", "gpt"),), fallbacks)
+    found = states(alias, wildcard("gpt*", ("a", "")), model("m", "b"))
+    fail(found, "a", "gpt")
+    assert found.values(NOW) == {("a", "alias"): 1, ("a", "gpt*"): 0, ("b", "m"): 0}
+    assert found.degraded() == (not fallbacks)
+
+
+def test_model_whose_id_here_would_be_too_long_to_ask_for_is_no_trouble():
+    found = states(wildcard("a-long-way-to-say-*", ("a", "x*")))
+    fail(found, "a", "x" + "y" * 250)
+    assert not found.degraded()
+
+
 def test_looking_asks_no_upstream():
     found = states(model("m", "a", fallbacks=("nowhere",)), discover="b")
     found.catalogue.look = found.catalogue.refresh = None  # would raise
