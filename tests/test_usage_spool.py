@@ -192,6 +192,41 @@ def test_dead_processes_are_looked_for_every_few_seconds(folder):
     assert replayed(spool) == [["req_1"]]
 
 
+def test_file_that_cannot_be_read_stays_and_keeps_no_other_back(folder, monkeypatch, caplog):
+    now, fault = [0.0], [OSError(errno.EIO, "Input/output error")]
+    spool = Spool(folder, clock=lambda: now[0])
+    first, second = sorted([leave(folder, 1), leave(folder, 2)])
+    read = module.File.read
+
+    def failing(file):
+        if file.path == str(first) and fault:
+            raise fault[0]
+        return read(file)
+
+    monkeypatch.setattr(module.File, "read", failing)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        assert len(replayed(spool)) <= 1
+        now[0] += module.LOOK
+    assert first.exists() and not second.exists()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert "usage on disk cannot be read: Input/output error" in caplog.messages
+    fault.clear()
+    assert len(replayed(spool)) == 1 and not first.exists()
+
+
+def test_file_that_cannot_be_looked_into_is_left_alone(folder, monkeypatch):
+    left = leave(folder, 1)
+
+    def failing(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(module, "lines", failing)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    assert replayed(Spool(folder)) == [] and left.exists()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
 @pytest.mark.parametrize("turn", range(3))
 def test_killed_writer_has_lost_no_row_that_it_was_told_is_on_disk(folder, turn):
     command = [sys.executable, "-c", WRITER, str(folder)]

@@ -52,6 +52,7 @@ class Spool:
         self.own, self.left = None, None
         self.lock = threading.Lock()  # of greenlets: nothing native waits for it
         self.looked = None
+        self.passed = set()  # paths that could not be read, and are tried again at the next look
         self.failing = False
 
     @property
@@ -82,13 +83,18 @@ class Spool:
         """Give all rows to `write`, in batches; what that raises leaves them where they are."""
         if self.own is not None and self.own.left:
             self.empty(self.own, write)
-        while self.adopt():
-            self.empty(self.left, write)
-            file, self.left = self.left, None
-            aside(tried, file.remove)
-            log.warning("usage that a dead process had left on disk is in the database now")
+        while file := self.adopt():
+            emptied = self.empty(file, write)
+            self.left = None
+            if emptied:
+                aside(tried, file.remove)
+                log.warning("usage that a dead process had left on disk is in the database now")
+            else:
+                self.passed.add(file.path)
+                aside(tried, file.close)
 
     def empty(self, file, write):
+        """Give a file's rows to `write`; tell whether all could be read."""
         while True:
             with self.lock:  # not while rows are appended: what is empty is cut off
                 rows, error = aside(tried, file.read)
@@ -103,14 +109,16 @@ class Spool:
         if file.bad:
             log.warning("spooled usage: %d lines are no rows, cut off by a kill", file.bad)
             file.bad = 0
+        return error is None
 
     def adopt(self):
         """Take over the file of a dead process; return it, or None if there is none to be seen."""
         if self.left is None and (self.looked is None or self.clock() - self.looked >= LOOK):
-            own = self.own.path if self.own is not None else None
-            self.left, _ = aside(tried, abandoned, self.folder, own)
+            own = {self.own.path} if self.own is not None else set()
+            self.left, _ = aside(tried, abandoned, self.folder, own | self.passed)
             if self.left is None:
                 self.looked = self.clock()
+                self.passed.clear()
         self.tell()
         return self.left
 
@@ -171,8 +179,10 @@ class File:
         self.waiting = max(self.waiting - self.batch, 0)
 
     def remove(self):
-        os.unlink(self.path)
-        self.close()
+        try:
+            os.unlink(self.path)
+        finally:
+            self.close()
 
     def close(self):
         os.close(self.descriptor)
@@ -223,21 +233,30 @@ def make(folder):
         os.close(descriptor)
 
 
-def abandoned(folder, own):
-    """Return a file whose process has died, locked, or None."""
+def abandoned(folder, others):
+    """Return a file whose process has died, locked, or None; `others` are paths of no interest."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     for name in sorted(names):
         path = os.path.join(folder, name)
-        if path == own or not name.startswith("usage-") or not name.endswith(".jsonl"):
+        if path in others or not name.startswith("usage-") or not name.endswith(".jsonl"):
             continue
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDWR)
-            if locked(descriptor):
-                file = File(path, descriptor)
-                file.waiting = lines(descriptor)
+            if (file := taken_over(path)) is not None:
                 return file
-            os.close(descriptor)
     return None
+
+
+def taken_over(path):
+    """Return a file locked, or None while its process lives."""
+    with contextlib.ExitStack() as stack:
+        descriptor = os.open(path, os.O_RDWR)
+        stack.callback(os.close, descriptor)
+        if not locked(descriptor):
+            return None
+        file = File(path, descriptor)
+        file.waiting = lines(descriptor)
+        stack.pop_all()
+        return file
 
 
 def locked(descriptor):
