@@ -150,7 +150,10 @@ class Catalogue:
     def run(self, stop):
         """Keep the list fresh until `stop` is set."""
         while self.discovering:
-            self.refresh()
+            try:
+                self.refresh()
+            except Exception as exc:
+                log.error("what upstreams offer could not be listed", exc_info=exc)
             if stop.wait(AGAIN if self.failed else REFRESH):
                 return
 

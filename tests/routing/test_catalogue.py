@@ -265,5 +265,15 @@ def test_background_looks_often_only_while_an_upstream_does_not_answer():
     assert lister.asked == 3
 
 
+def test_background_outlives_what_nobody_expects(caplog):
+    lister = Lister("c", "x")
+    found = catalogue(discovering=[lister])
+    faults = [RuntimeError("odd")]
+    found.merge = lambda: faults and (_ for _ in ()).throw(faults.pop())
+    found.run(SimpleNamespace(wait=lambda seconds: lister.asked == 2))
+    assert lister.asked == 2
+    assert caplog.messages == ["what upstreams offer could not be listed"]
+
+
 def test_background_without_discovery_ends_at_once():
     catalogue(model("m", ("a", "m"))).run(None)

@@ -76,6 +76,21 @@ def test_only_the_file_that_was_given_is_trusted(folder, upstream, serving):
     assert upstream.received == 0
 
 
+@pytest.mark.parametrize("text", [None, "", "-----BEGIN CERTIFICATE-----\nhalf of it"])
+def test_file_that_can_be_read_no_more_is_an_error_of_the_connection(
+    folder, tmp_path, upstream, serving, adapter, text
+):
+    upstream.always(whole(b"{}"))
+    file = tmp_path / "ca.pem"
+    adapter.ca_file, server = str(file), serving()
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(exceptions.SSLError):
+        ask(adapter, url(server))
+    shutil.copy(folder / "ca.pem", file)
+    assert ask(adapter, url(server)) == (200, b"{}")
+
+
 @WAYS
 def test_plain_http_on_a_tls_port_is_an_error_of_the_connection(adapter, upstream, way):
     upstream.greet(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", FIN)

@@ -115,10 +115,13 @@ class Adapter(BaseAdapter):
 
 
 def trust(ca_file):
-    """Return a TLS context that checks certificates and names."""
+    """Return a TLS context that checks certificates and names. Raises requests' SSLError."""
     # Named by its module, because outside of gunicorn nothing is patched.
     context = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(ca_file or certifi.where())
+    try:
+        context.load_verify_locations(ca_file or certifi.where())
+    except OSError as exc:  # it could be read when the configuration was
+        raise exceptions.SSLError(f"the certificates to check by cannot be read: {exc}") from exc
     return context
 
 
