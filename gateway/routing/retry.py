@@ -10,8 +10,6 @@ LONGEST_WAIT = 5.0  # a longer Retry-After is the client's to wait for
 IN_ALL = 60.0  # seconds since the call began after which nothing new is tried
 EXTRA, LEAST, WINDOW = 0.2, 3, 10.0  # extra calls: share of the calls in the window, or this many
 
-LIMITED = "The upstream's rate limit was reached."
-
 AGAIN, NEXT, STOP = "again", "next", "stop"
 
 

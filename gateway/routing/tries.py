@@ -2,6 +2,7 @@
 
 from gateway import errors
 from gateway.routing import retry
+from gateway.upstreams.faults import LIMITED
 
 
 class Tries:
@@ -56,7 +57,8 @@ class Tries:
         Raises the error when nothing more is to be tried.
         """
         self.broke(error)
-        self.call.attempts.append(f"{self.target.upstream.name}:{outcome(error)}")
+        if error.source == "upstream":  # else the call could not be put to it, and nothing was sent
+            self.call.attempts.append(f"{self.target.upstream.name}:{outcome(error)}")
         self.failures[self.target] = error
         if not error.began:
             self.call.sent = 0  # who leaves before the next try owes nothing for this one
@@ -182,7 +184,7 @@ def overdue(error):
 
 def limited(seconds):
     """Return what a client hears while a 429's Retry-After runs."""
-    error = errors.RateLimited(retry.LIMITED, retry_after=max(seconds, 1))
+    error = errors.RateLimited(LIMITED, retry_after=max(seconds, 1))
     error.source = "upstream"
     return error
 

@@ -13,6 +13,7 @@ from gateway.upstreams.transport import Reset
 # What a wait for an upstream may raise of others' exceptions; `of()` translates them.
 FOREIGN = (watch.Late, exceptions.RequestException, UnicodeError)
 LONGEST_MESSAGE = 4000
+LIMITED = "The upstream's rate limit was reached."
 CODES = {"exceed_context_size_error": "context_length_exceeded"}  # llama.cpp says it in `type`
 
 
@@ -58,7 +59,7 @@ def meaning(status, headers, found, model):
 def busy(status, seconds):
     """Return the error for an upstream that has no time; `seconds` is how long it asks to wait."""
     if status == 429:
-        return errors.RateLimited("The upstream's rate limit was reached.", retry_after=seconds)
+        return errors.RateLimited(LIMITED, retry_after=seconds)
     error = errors.NoHealthyUpstream(retry_after=seconds)
     error.wait = seconds
     return error

@@ -225,4 +225,5 @@ def test_line_tells_what_became_of_the_call(client, lines):
         ("chat", None, None, 404, "model_not_found", False, "error"),
     ]
     assert [line["input_tokens"] for line in lines] == [5, 5, None, None]
+    assert [line["attempts"] for line in lines] == ["mock:200", "mock:200", "mock:400", None]
     assert json.dumps(lines)

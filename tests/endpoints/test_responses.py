@@ -111,3 +111,12 @@ def test_parameters_reach_the_upstream(client, upstream):
     assert upstream.requests[-1].json == {
         **GOOD, **more, "model": "upstream-model", "store": False,
     }  # fmt: skip
+
+
+def test_call_that_could_not_be_put_to_an_upstream_counts_as_none_of_its_own(
+    client, upstream, lines
+):
+    received = upstream.received
+    with ask(client, model="whole-only", tools=[{"type": "web_search"}]) as answer:
+        refused(answer, 400, "unsupported_parameter", "tools[0].type")
+    assert (lines[-1]["attempts"], upstream.received) == (None, received)
