@@ -4,17 +4,8 @@ The items of earlier turns are kept as they were sent and answered. Here they ge
 which an upstream can be told them, and the one in which they are listed to the client.
 """
 
-import secrets
+from gateway.translate.items import PREFIXES, new_id
 
-# Items that upstreams can be told of without an id, and how their ids begin.
-PREFIXES = {
-    "message": "msg",
-    "function_call": "fc",
-    "function_call_output": "fco",
-    "custom_tool_call": "ctc",
-    "custom_tool_call_output": "ctco",
-    "reasoning": "rs",
-}
 UNFINISHED = ("in_progress", "incomplete")
 
 
@@ -105,7 +96,7 @@ def asked(payload):
 
 def identified(items):
     """Return items each of which has an id."""
-    return [item if named(item) else {**item, "id": new_id(item)} for item in items]
+    return [item if named(item) else {**item, "id": new_id(kind_of(item))} for item in items]
 
 
 def named(item):
@@ -115,10 +106,6 @@ def named(item):
 def kind_of(item):
     kind = item.get("type")
     return kind if isinstance(kind, str) else "message" if "role" in item else "item_reference"
-
-
-def new_id(item):
-    return f"{PREFIXES.get(kind_of(item), 'item')}_{secrets.token_hex(16)}"
 
 
 def told(items):
@@ -190,7 +177,7 @@ def shown(items):
     for item in items:
         if not isinstance(item, dict):
             continue
-        id = item["id"] if named(item) else new_id(item)
+        id = item["id"] if named(item) else new_id(kind_of(item))
         seen[id] = seen.get(id, 0) + 1
         if seen[id] > 1:  # upstreams count from 1 in every response, and clients send things twice
             id = f"{id}_{seen[id]}"

@@ -2,7 +2,17 @@
 
 import secrets
 
-PREFIXES = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
+from gateway.translate.growth import PIECES
+
+# Items that upstreams can be told of without an id, and how their ids begin.
+PREFIXES = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+    "reasoning": "rs",
+}
 CONTENT = (
     "response.content_part",
     "response.output_text",
@@ -10,7 +20,7 @@ CONTENT = (
     "response.reasoning_text",
 )
 SUMMARY = "response.reasoning_summary"
-INNER = (*CONTENT, SUMMARY, "response.function_call_arguments")
+INNER = (*CONTENT, SUMMARY, *PIECES)
 
 
 class Items:
@@ -96,6 +106,9 @@ def named(item, *names):
     for name in names:
         if isinstance(name, str) and name:
             return name
-    kind = item.get("type")
+    return new_id(item.get("type"))
+
+
+def new_id(kind):
     prefix = PREFIXES.get(kind, "item") if isinstance(kind, str) else "item"
     return f"{prefix}_{secrets.token_hex(16)}"

@@ -13,6 +13,7 @@ from gateway.translate.items import Items, named
         ({"type": "message"}, "msg_[0-9a-f]{32}"),
         ({"type": "function_call"}, "fc_[0-9a-f]{32}"),
         ({"type": "reasoning"}, "rs_[0-9a-f]{32}"),
+        ({"type": "custom_tool_call"}, "ctc_[0-9a-f]{32}"),
         ({"type": "web_search_call"}, "item_[0-9a-f]{32}"),
         ({"type": []}, "item_[0-9a-f]{32}"),
         ({}, "item_[0-9a-f]{32}"),
@@ -49,6 +50,17 @@ def test_item_that_was_never_added_gets_an_index_of_its_own():
     items.place("response.output_item.added", {"item": {"id": "a"}})
     found = items.place("response.output_item.done", {"item": {"id": "b"}})
     assert found["output_index"] == 1
+
+
+@pytest.mark.parametrize(
+    "kind", ["custom_tool_call_input", "mcp_call_arguments", "code_interpreter_call_code"]
+)
+def test_piece_of_any_call_gets_the_place_of_the_latest_item(kind):
+    items = Items()
+    items.place("response.output_item.added", {"item": {"id": "a"}})
+    items.place("response.output_item.added", {"item": {"id": "b"}})
+    found = items.place(f"response.{kind}.delta", {"delta": "x"})
+    assert found == {"delta": "x", "item_id": "b", "output_index": 1}
 
 
 def test_indexes_that_are_given_are_kept():
