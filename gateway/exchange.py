@@ -170,13 +170,13 @@ class WholeReply:
 class StreamReply:
     """An iterable of bytes blocks for the client; `close()` on every way out settles the exchange.
 
-    `committed` says whether an upstream has answered, or only a keepalive was due.
+    `answered` says whether an upstream has answered, or only a keepalive was due.
     """
 
     def __init__(self, exchange, first, blocks):
         self.exchange, self.call = exchange, exchange.call
         self.first, self.blocks = first, blocks
-        self.committed = first is not PING
+        self.answered = first is not PING
 
     def __iter__(self):
         """Yield what the client gets; a fault from here on is an event of the stream."""

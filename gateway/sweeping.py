@@ -11,7 +11,8 @@ PAUSE = 0.05  # seconds for other writers between two batches
 
 
 class Sweeping:
-    """The loop of a sweep. A subclass has a `batch()`, which tells whether there may be more to do.
+    """The loop of a sweep. A subclass has a `batch()`, which tells whether there may be more to do,
+    or a `sweep(stop)` of its own.
 
     `every` is (least, most) seconds between two sweeps; where in between is left to chance, so that
     processes do not all sweep at once. `fault` is what is logged when one fails.

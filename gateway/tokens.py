@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+BYTES = 4  # of text for one token, where nobody has counted
 LARGEST = 2**40  # above what any call can use; keeps nonsense out of sums
 # What a model has said, by the keys that hold it in whole answers of every endpoint.
 SAYING = frozenset({"content", "refusal", "reasoning_content", "text", "arguments", "input"})

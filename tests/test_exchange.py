@@ -137,7 +137,7 @@ def test_stream_takes_its_first_block_before_the_reply_is_made():
     tried = Tried(b"one", b"two", stream=True)
     reply = tried.exchange.run()
 
-    assert isinstance(reply, StreamReply) and reply.committed
+    assert isinstance(reply, StreamReply) and reply.answered
     assert tried.rows == [] and tally.in_flight == tried.before + 1
     assert list(reply) == [b"one", b"two"]
     reply.close()
@@ -212,7 +212,7 @@ def test_ping_is_a_comment_and_commits_without_an_upstream():
     tried = Tried(PING, PING, b"one", stream=True)
     reply = tried.exchange.run()
 
-    assert not reply.committed
+    assert not reply.answered
     assert list(reply) == [sse.KEEPALIVE, sse.KEEPALIVE, b"one"]
     reply.close()
     tried.settled_once(200, "ok")

@@ -92,6 +92,6 @@ def whole(reply):
 
 def stream(reply):
     response = Lean(reply, STREAM)
-    if reply.committed:
+    if reply.answered:
         response.headers.update(routed(reply.call))
     return response

@@ -3,9 +3,8 @@
 from typing import NamedTuple
 
 from gateway.prices import of_tokens
-from gateway.tokens import LARGEST
+from gateway.tokens import BYTES, LARGEST
 
-BYTES = 4  # of a request's body for one token of its input
 UNSAID = 256  # tokens of an answer whose request sets no bound
 
 BOUNDS = {

@@ -10,7 +10,7 @@ import functools
 from gateway import watch
 from gateway.upstreams import faults
 from gateway.upstreams.base import PING
-from gateway.upstreams.relay import LARGEST_ANSWER
+from gateway.upstreams.relay import LARGEST_WHOLE
 from gateway.upstreams.transport import whole_chunk
 
 PAUSE = object()  # in place of data: none has come, and the client should hear something
@@ -79,7 +79,7 @@ class Flow:
         if wire.status != 200:
             return functools.partial(refused, wire, refusal), None
         if "json" in wire.headers.get("content-type", "").lower():
-            return functools.partial(wire.read, LARGEST_ANSWER), self.relay.whole
+            return functools.partial(wire.read, LARGEST_WHOLE), self.relay.whole
         if self.call.push is not None and self.relay.glance is not None:
             wire.through = self.passed
         return wire.read1, self.relay.take
@@ -108,5 +108,5 @@ class Flow:
 
 def refused(wire, refusal):
     """Wait for an answer that is none, and raise what it means."""
-    body = wire.read(LARGEST_ANSWER)
+    body = wire.read(LARGEST_WHOLE)
     raise refusal(wire.status, wire.headers, body)

@@ -37,7 +37,7 @@ class OpenAI:
         """Return the answer to a call that does not stream, as a Whole."""
         dialect = self.begin(call)
         deadline = call.bound(self.timeouts.total)
-        body = dialect.body(call, model, call.stateful)
+        body = dialect.body(call, model)
         request = self.request("POST", dialect.PATH, body, passed=call.passed)
         try:
             reply = self.spend(call, self.send(request), deadline, "total")
@@ -45,7 +45,7 @@ class OpenAI:
             call.sent = request.sent
         if reply.status_code != 200:
             raise self.refusal(call, reply.status_code, reply.headers, reply.content)
-        return Whole(*dialect.whole(call, reply.content, call.stateful))
+        return Whole(*dialect.whole(call, reply.content))
 
     def stream(self, call, model):
         """Yield blocks of whole events, and PING when a keepalive is due.
@@ -59,7 +59,7 @@ class OpenAI:
         """Return the wire of a call that streams, which is still to be sent, and its relay."""
         dialect = self.begin(call)
         relay = call.relay = dialect.Relay(call)
-        body = dialect.body(call, model, call.stateful)
+        body = dialect.body(call, model)
         request = self.request("POST", dialect.PATH, body, "text/event-stream", call.passed)
         wire = self.spend(call, self.send(request, stream=True), deadline, timer).raw
         call.sent = request.sent

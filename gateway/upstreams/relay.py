@@ -12,7 +12,7 @@ import orjson
 from gateway import errors, sse, tokens
 from gateway.upstreams import faults
 
-LARGEST_ANSWER = 16 * 1024 * 1024  # of a whole answer, or a refusal, to a streamed call
+LARGEST_WHOLE = 16 * 1024 * 1024  # of a whole answer, or a refusal, to a streamed call
 BACKSLASH = ord("\\")
 # The tokens of valid JSON: a string, with the colon behind it if it is a key, a bracket, or a bare
 # word. Its repeats never step back, so that no string makes it slow.

@@ -2,7 +2,7 @@
 
 import time
 
-from gateway.tokens import Usage
+from gateway.tokens import BYTES, Usage
 
 UPSTREAM, ESTIMATED, ABSENT = "upstream", "estimated", "absent"
 
@@ -10,14 +10,14 @@ UPSTREAM, ESTIMATED, ABSENT = "upstream", "estimated", "absent"
 def estimate(call):
     """Return the Usage of a call that its upstream has answered but not counted, or None.
 
-    Four bytes of text are taken for a token; of a stream that ended early, a chunk is.
+    Of a stream that ended early, a chunk is taken for a token.
     """
     relay = call.relay
     if call.said is not None:
-        return Usage(input=call.sent // 4, output=call.said // 4)
+        return Usage(input=call.sent // BYTES, output=call.said // BYTES)
     if relay is None or not relay.events:
         return None
-    return Usage(input=call.sent // 4, output=relay.events)
+    return Usage(input=call.sent // BYTES, output=relay.events)
 
 
 def row(line, found, source, status, now, cost=None):

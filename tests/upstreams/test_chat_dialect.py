@@ -47,12 +47,12 @@ FINISHED = chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
 
 
 def test_upstream_is_always_asked_for_the_usage_of_a_stream():
-    assert chat.body(pure(), "theirs", False)["stream_options"] == {"include_usage": True}
+    assert chat.body(pure(), "theirs")["stream_options"] == {"include_usage": True}
     call = pure(stream_options={"include_usage": False, "include_obfuscation": False})
-    sent = chat.body(call, "theirs", False)
+    sent = chat.body(call, "theirs")
     assert sent["stream_options"] == {"include_usage": True, "include_obfuscation": False}
     assert sent["model"] == "theirs" and call.payload["model"] == "asked-model"
-    assert "stream_options" not in chat.body(pure(stream=False), "theirs", False)
+    assert "stream_options" not in chat.body(pure(stream=False), "theirs")
 
 
 @pytest.mark.parametrize("include_usage", [None, False, True])
@@ -271,7 +271,7 @@ def test_whole_answer_that_cannot_be_read_is_a_bad_answer(body):
     assert not made.done
     if b"[[" not in body and b"[n" not in body and b'"message"' not in body:
         with pytest.raises(errors.UpstreamBadResponse):
-            chat.whole(made.call, body, False)
+            chat.whole(made.call, body)
 
 
 def test_error_in_place_of_a_whole_answer_is_told():

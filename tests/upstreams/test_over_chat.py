@@ -51,7 +51,7 @@ def test_whole_answer_and_stream_come_to_the_same_response(name):
     chunks, completion = CHATS[name]
     made, found = relayed(written(*chunks) + sse.DONE)
     call = pure("responses", stream=False)
-    body, usage = over_chat.whole(call, orjson.dumps(completion), False)
+    body, usage = over_chat.whole(call, orjson.dumps(completion))
     one, other = json.loads(body), found[-2][1]["response"]
     assert set(one) == set(other) >= KEYS and made.usage == usage
     own = ("id", "created_at", "completed_at", "output")
@@ -99,22 +99,21 @@ def test_openais_own_helper_puts_it_together(upstream, name):
 
 
 def test_upstream_is_asked_for_a_chat_and_its_usage():
-    sent = over_chat.body(pure("responses", instructions="Go", store=True), "theirs", True)
+    sent = over_chat.body(pure("responses", instructions="Go", store=True), "theirs")
     assert sent == {
         "model": "theirs",
         "messages": [{"role": "system", "content": "Go"}, {"role": "user", "content": "Say hi"}],
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    assert "stream_options" not in over_chat.body(pure("responses", stream=False), "t", False)
+    assert "stream_options" not in over_chat.body(pure("responses", stream=False), "t")
     assert over_chat.PATH == "/chat/completions"
 
 
 @pytest.mark.parametrize("name", ["previous_response_id", "conversation"])
-@pytest.mark.parametrize("stateful", [True, False])
-def test_history_that_nobody_holds_is_not_found(name, stateful):
+def test_history_that_nobody_holds_is_not_found(name):
     with pytest.raises(errors.ResponseNotFound) as found:
-        over_chat.body(pure("responses", **{name: "x_1"}), "theirs", stateful)
+        over_chat.body(pure("responses", **{name: "x_1"}), "theirs")
     assert found.value.param == name
 
 
@@ -150,7 +149,7 @@ def test_response_is_kept_before_its_end_is_told():
     assert found[0][1]["response"]["store"] is True
     assert [ended["status"] for ended in kept] == ["completed"]
     assert found[-2][1]["response"]["store"] == "kept"
-    body, _ = over_chat.whole(call, orjson.dumps(CHATS["length"][1]), False)
+    body, _ = over_chat.whole(call, orjson.dumps(CHATS["length"][1]))
     assert json.loads(body)["store"] == "kept" and kept[1]["status"] == "incomplete"
 
 

@@ -86,7 +86,7 @@ def test_whole_answer_that_cannot_be_read_is_a_bad_answer(body):
     with pytest.raises(errors.UpstreamBadResponse):
         relaying().whole(body)
     with pytest.raises(errors.UpstreamBadResponse):
-        over_chat.whole(pure("responses", stream=False), body, False)
+        over_chat.whole(pure("responses", stream=False), body)
 
 
 @pytest.mark.parametrize("choice", [5, {}, {"message": None}, {"message": {"content": []}}])
@@ -96,6 +96,6 @@ def test_choice_that_cannot_be_read_is_a_bad_answer(choice):
 
 def test_whole_answer_that_is_an_error_is_one():
     with pytest.raises(errors.UpstreamBadResponse):
-        over_chat.whole(pure("responses", stream=False), orjson.dumps(ERROR), False)
+        over_chat.whole(pure("responses", stream=False), orjson.dumps(ERROR))
     with pytest.raises(errors.UpstreamError, match="The upstream reported"):
         relaying().whole(orjson.dumps(ERROR))

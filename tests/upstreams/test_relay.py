@@ -105,7 +105,7 @@ def test_deep_and_long_json_is_renamed_without_trouble():
 
 def test_whole_answer_is_renamed_and_its_usage_read():
     body = orjson.dumps(bodies.completion("Hello you", model="upstream-model"))
-    assert chat.whole(pure(stream=False), body, False) == (
+    assert chat.whole(pure(stream=False), body) == (
         body.replace(b"upstream-model", b"asked-model"),
         Usage(input=1, output=2),
     )

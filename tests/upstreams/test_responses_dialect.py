@@ -30,19 +30,20 @@ def careless(event):
 
 
 def test_history_is_ours_unless_the_upstream_keeps_it():
-    sent = responses.body(pure("responses", store=True, input="x"), "theirs", False)
+    sent = responses.body(pure("responses", store=True, input="x"), "theirs")
     assert sent == {"model": "theirs", "input": "x", "stream": True, "store": False}
     for name in ("previous_response_id", "conversation"):
         call = pure("responses", **{name: "x_1"})
         with pytest.raises(errors.ResponseNotFound) as found:
-            responses.body(call, "theirs", False)
+            responses.body(call, "theirs")
         assert found.value.param == name
-        assert responses.body(call, "theirs", True) == {**call.payload, "model": "theirs"}
+        call.stateful = True
+        assert responses.body(call, "theirs") == {**call.payload, "model": "theirs"}
 
 
 @pytest.mark.parametrize("name", ["previous_response_id", "conversation"])
 def test_history_that_is_null_is_not_sent(name):
-    assert name not in responses.body(pure("responses", **{name: None}), "theirs", False)
+    assert name not in responses.body(pure("responses", **{name: None}), "theirs")
 
 
 def test_good_stream_is_passed_on_under_our_id_and_model():

@@ -80,14 +80,14 @@ def test_whole_answer_that_cannot_be_read_is_a_bad_answer(body):
     with pytest.raises(errors.UpstreamBadResponse):
         relaying().whole(body)
     with pytest.raises(errors.UpstreamBadResponse):
-        responses.whole(pure("responses", stream=False), body, False)
+        responses.whole(pure("responses", stream=False), body)
 
 
 @pytest.mark.parametrize("stateful", [True, False])
 def test_whole_answer_has_every_key_under_our_id_and_model(stateful):
-    body, usage = responses.whole(
-        pure("responses", stream=False), orjson.dumps(theirs(CALLED)), stateful
-    )
+    call = pure("responses", stream=False)
+    call.stateful = stateful
+    body, usage = responses.whole(call, orjson.dumps(theirs(CALLED)))
     found = orjson.loads(body)
     assert set(found) >= KEYS and found["model"] == "asked-model"
     assert (found["id"], found["store"]) == ("resp_theirs", True) or not stateful
@@ -96,7 +96,7 @@ def test_whole_answer_has_every_key_under_our_id_and_model(stateful):
 
 
 def test_whole_answer_with_nothing_but_output_is_completed():
-    body, usage = responses.whole(pure("responses", stream=False), b'{"output":[]}', False)
+    body, usage = responses.whole(pure("responses", stream=False), b'{"output":[]}')
     found = orjson.loads(body)
     assert set(found) >= KEYS and found["status"] == "completed" and found["usage"] is None
     assert usage is None

@@ -1,7 +1,7 @@
 """How each endpoint is spoken with an upstream: a file an endpoint, and one for a translation.
 
-Each has PATH, `body(call, model, stateful)` for what is sent, `whole(call, data, stateful)` for a
-whole answer, and `Relay` for a streamed one.
+Each has PATH, `body(call, model)` for what is sent, `whole(call, data)` for a whole answer, and
+`Relay` for a streamed one.
 """
 
 from gateway.upstreams.dialects import chat, embeddings, over_chat, responses
@@ -18,7 +18,5 @@ def speaks(upstream, endpoint):
 
 
 def spoken(upstream, endpoint):
-    """Return the dialect for an endpoint: the upstream's own, else one that translates."""
-    other, translating = INSTEAD.get(endpoint, (None, None))
-    native = endpoint in upstream.endpoints or other not in upstream.endpoints
-    return DIALECTS[endpoint] if native else translating
+    """Return the dialect for an endpoint it speaks: its own, else one that translates."""
+    return DIALECTS[endpoint] if endpoint in upstream.endpoints else INSTEAD[endpoint][1]

@@ -11,7 +11,7 @@ PATH = "/chat/completions"
 PATIENCE = 8  # chunks in a row without a common form after which none is looked for
 
 
-def body(call, model, stateful):
+def body(call, model):
     """Return the payload for an upstream, which is always asked for the usage of a stream."""
     return asked({**call.payload, "model": model}, call.stream)
 
@@ -24,7 +24,7 @@ def asked(payload, stream):
     return payload
 
 
-def whole(call, data, stateful):
+def whole(call, data):
     """Return a whole answer for the client, and its Usage."""
     found = answered(data)
     return relay.rename(data, found, call.model), relay.counted(call, found)

@@ -7,12 +7,12 @@ PATH = "/embeddings"
 Relay = None
 
 
-def body(call, model, stateful):
+def body(call, model):
     """Return the payload for an upstream."""
     return {**call.payload, "model": model}
 
 
-def whole(call, data, stateful):
+def whole(call, data):
     """Return a whole answer for the client, and its Usage."""
     found = relay.load(data)
     if found.get("error") or not isinstance(found.get("data"), list):

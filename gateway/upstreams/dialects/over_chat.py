@@ -16,13 +16,13 @@ PATH = chat.PATH
 BLOCK = 16  # characters of which every padded delta is a multiple
 
 
-def body(call, model, stateful):
+def body(call, model):
     """Return the payload for an upstream. Raises UnsupportedParameter for what it can't be told."""
     responses.remembered(call.payload)
     return chat.asked({**request.to_chat(call.payload), "model": model}, call.stream)
 
 
-def whole(call, data, stateful):
+def whole(call, data):
     """Return a whole answer for the client, and its Usage."""
     found = chat.answered(data)
     if not found["choices"]:

@@ -21,11 +21,11 @@ LASTING = ("id", "created_at", "store", "previous_response_id")
 CLOSING = ("response.completed", "response.incomplete", "response.failed")
 
 
-def body(call, model, stateful):
+def body(call, model):
     """Return the payload for an upstream; history is ours unless the upstream keeps it."""
     payload = {**call.payload, "model": model}
     payload.pop("background", None)  # what runs in the background is the gateway's own call
-    if not stateful:
+    if not call.stateful:
         remembered(payload)
         for name in HISTORY:
             payload.pop(name, None)
@@ -42,15 +42,15 @@ def remembered(payload):
             raise errors.ResponseNotFound(f"{what} with id '{id}' not found.", name)
 
 
-def whole(call, data, stateful):
+def whole(call, data):
     """Return a whole answer for the client, and its Usage."""
     found = relay.load(data)
     if not isinstance(found.get("output"), list):
         raise errors.UpstreamBadResponse()
     base = {**skeleton(call), "status": "completed"}
-    filled = response.fill(base, found, keep_id=stateful)
+    filled = response.fill(base, found, keep_id=call.stateful)
     filled["output"] = Items().output(found["output"])
-    if not stateful:
+    if not call.stateful:
         call.keep(filled)
     return relay.dump(filled), relay.counted(call, found)
 
