@@ -97,13 +97,13 @@ def update(id, name, **options):
     "--grace",
     type=Duration(),
     default="0",
-    help="How long the old secret goes on working, such as 24h. Without it, it ends at once.",
+    help="How long the old secret goes on working, such as 24h. Without it: about a second.",
 )
 def rotate(id, grace):
     """Give the key with this public ID a new secret and print it, alone on standard output.
 
-    The id, the limits and what was used stay. The old secret stops within seconds unless there
-    is a grace; so do those that earlier rotations have left in theirs.
+    The id, the limits and what was used stay. The old secret stops within about a second unless
+    there is a grace; so do those that earlier rotations have left in theirs.
     """
     refuse_closed()
     with open_database() as database:
