@@ -211,8 +211,10 @@ class Tally:
                 counter.labels(upstream, bounded(outcome)).inc(count)
 
     def show_upstreams(self):
-        """Set the states that have changed."""
+        """Set the states that have changed; their openings begin at 0, to be seen growing."""
         for names, state in self.upstreams.items():
+            if names not in self.shown:
+                COUNTED["opened"].labels(*names)
             if self.shown.get(names) != state:
                 _upstream_state.labels(*names).set(state)
         self.shown = self.upstreams

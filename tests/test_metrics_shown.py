@@ -3,12 +3,14 @@
 import json
 import pathlib
 import re
+import threading
 
 import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-from gateway import metrics  # noqa: F401
+from gateway import metrics
+from gateway.jobs.sweep import KINDS, Sweep
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboard.json").read_text())
@@ -71,6 +73,32 @@ def test_labels_are_those_that_the_metrics_have(expression):
         for label in ([one] if one else many.split(","))
     }
     assert found - given == set()
+
+
+def test_what_is_shown_by_its_increase_begins_at_0(monkeypatch):
+    """A counter that begins with its first event has not increased by it."""
+    shown_so = set(re.findall(r"increase\((\w+)", " ".join(shown())))
+    ended, value = threading.Event(), REGISTRY.get_sample_value
+    ended.set()
+    Sweep(None).run(ended)
+    monkeypatch.setattr(metrics.tally, "upstreams", {("up", "quiet"): 0.0})
+    monkeypatch.setattr(metrics.tally, "shown", {})
+    metrics.tally.flush()
+    labels = {
+        "gateway_jobs_swept_total": [{"what": kind} for kind in KINDS],
+        "gateway_breaker_opened_total": [{"upstream": "up", "model": "quiet"}],
+    }
+    assert {name for name in shown_so if declared()[name]._labelnames} == set(labels)
+    assert len(KINDS) == 5
+    for name, ones in labels.items():
+        assert [one for one in ones if value(name, one) is None] == []
+
+
+@pytest.mark.parametrize("title", ["Requests", "5xx", "Breakers open"])
+def test_numbers_that_may_have_nothing_to_count_are_0_then(title):
+    (panel,) = [one for one in panels() if (one["title"], one["type"]) == (title, "stat")]
+    for target in panel["targets"]:
+        assert target["expr"].endswith(" or vector(0)")
 
 
 def test_every_alert_is_explained_to_operators():

@@ -1,5 +1,6 @@
 """Puts right what lost workers have left, and deletes jobs that have run out."""
 
+import contextlib
 import time
 from functools import partial
 
@@ -21,6 +22,7 @@ SAID = {
         ("expired", errors.JobExpired),
     )
 }
+KINDS = (*sql.MEND, "deleted")
 
 
 class Sweep(Sweeping):
@@ -33,6 +35,13 @@ class Sweep(Sweeping):
         super().__init__(EVERY, "jobs could not be swept")
         self.jobs, self.also, self.clock = jobs, list(also), clock
         self.counted = -COUNT
+
+    def run(self, stop):
+        """Sweep now and then; counts begin at 0, or nobody could see the first one grow."""
+        with contextlib.suppress(OSError):  # no room for them: what is swept is still to be swept
+            for kind in KINDS:
+                metrics.jobs_swept.labels(kind)
+        super().run(stop)
 
     def sweep(self, stop):
         """Mend, delete and count, a batch at a time."""

@@ -27,7 +27,16 @@ def test_configuration_is_valid(promtool):  # noqa: F811
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("> 0.05", "> 0.5"), ("> 0.75", ">= 0.5"), ("min by", "max by")]
+    ("old", "new"),
+    [
+        ("> 0.05", "> 0.5"),
+        ("gateway_errors_total{code", 'gateway_requests_total{status=~"5..",code'),
+        ("code=~", "code!~"),
+        ("== 1", ">= 0.5"),
+        ("min_over_time", "max_over_time"),
+        ("min_over_time", "0.75 < avg_over_time"),
+        ("min by", "max by"),
+    ],
 )
 def test_rule_that_was_changed_for_the_worse_is_noticed(promtool, tmp_path, old, new):  # noqa: F811
     for name in ("alerts.yml", "alerts.test.yml"):

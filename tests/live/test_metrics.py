@@ -252,6 +252,16 @@ def test_version_and_gauges_are_there_from_the_start(gateway):
     wait_until(lambda: gateway.metrics().get("gateway_jobs_oldest_seconds") == 0, 15)
 
 
+def test_events_that_are_rare_are_counted_from_0_so_that_the_first_one_is_seen(gateway):
+    kinds = ("requeued", "lost", "cancelled", "expired", "deleted")
+    names = {f'gateway_jobs_swept_total{{what="{kind}"}}' for kind in kinds}
+    names.add('gateway_breaker_opened_total{model="gpt-test",upstream="mock"}')
+    names.add('gateway_breaker_opened_total{model="either",upstream="mock"}')
+    wait_until(lambda: names <= gateway.metrics().keys())
+    found = gateway.metrics()
+    assert {found[name] for name in names} == {0}
+
+
 def test_job_worker_tells_prometheus_itself(tmp_path, upstream):
     path = write_config(tmp_path, upstream.url, more="[jobs]\nconcurrency = 0\n")
     queue = Queue(path)
