@@ -240,6 +240,7 @@ def raw(error, request_id):
     """Return a whole HTTP answer for an error that no application has seen."""
     response = failures.reply(error)
     response.headers["x-request-id"] = request_id
+    response.headers["openai-processing-ms"] = "1"  # the least there is: nothing was done for it
     response.headers["connection"] = "close"
     head = "".join(f"{name}: {value}\r\n" for name, value in response.headers)
     return f"HTTP/1.1 {response.status}\r\n{head}\r\n".encode("latin-1") + response.get_data()

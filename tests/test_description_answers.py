@@ -4,12 +4,20 @@ import re
 
 import pytest
 
+from gateway import errors
 from gateway.config.checks import ENDPOINTS
 from gateway.description.document import document
+from gateway.description.headers import REQUEST
+from gateway.endpoints.passing import passed
+from gateway.endpoints.replies import PATIENCE
+from gateway.gunicorn_worker import raw
 from tests.endpoints.refused import refused
+from tests.live.raw import Reply
 
 # Those of HTTP itself, which nobody has to be told of.
-HTTP = {"content-type", "content-length", "cache-control", "connection"}
+HTTP = {"content-type", "content-length", "connection"}
+ALWAYS = {name.lower() for name in REQUEST}
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 SAID = {"messages": [{"role": "user", "content": "hi"}]}
 ASKED = [
@@ -52,6 +60,39 @@ def test_no_answer_has_a_header_that_is_not_described(holder, path, body, header
     assert (answer.status_code, bool(answer.data)) == (status, True)
     found = {name.lower() for name in answer.headers.keys()}
     assert found - HTTP <= set(described(path, "post", status)["headers"])
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_has_the_headers_that_are_described_and_no_limits(holder, path):
+    answer = holder(rpm=10**6, tpm=10**9).get(path)
+    found = {name.lower() for name in answer.headers.keys()} - HTTP
+    assert found == set(described(path, "get", 200)["headers"]) == ALWAYS
+
+
+@pytest.mark.parametrize(
+    "error", [errors.InvalidRequest(), errors.URITooLong(), errors.HeadersTooLarge()]
+)
+def test_refusals_of_what_never_became_a_request_have_what_is_said_of_every_answer(error):
+    found = set(Reply(raw(error, "req_1")).headers) - HTTP
+    every = described("/healthz", "get", error.status)["headers"]
+    assert found == set(every) >= ALWAYS
+
+
+def test_call_whose_process_has_died_is_described_as_it_is_answered():
+    assert "`worker_lost`" in described(CHAT, "post", 503)["description"]
+    assert "`worker_lost`" not in described(CHAT, "post", 500)["description"]
+
+
+def test_headers_of_a_client_that_are_heeded_are_described(app):
+    found = document()
+    names = {
+        found["components"]["parameters"][one["$ref"].rpartition("/")[2]]["name"].lower()
+        for one in found["paths"][CHAT]["post"]["parameters"]
+    }
+    patience = {name.removeprefix("HTTP_").replace("_", "-").lower() for name in PATIENCE}
+    trace = {"HTTP_TRACEPARENT": TRACE, "HTTP_TRACESTATE": "a=b", "HTTP_OPENAI_BETA": "x=1"}
+    assert len(passed(trace)) == 3
+    assert {name.lower() for name in passed(trace)} | patience <= names
 
 
 @pytest.mark.parametrize("status", [200, 202, 422])

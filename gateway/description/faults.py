@@ -47,7 +47,7 @@ MEANINGS = {
     errors.ServerDraining: {"server_draining": "the gateway is shutting down"},
     errors.NoHealthyUpstream: {"no_healthy_upstream": "no upstream takes calls now"},
     errors.DependencyUnavailable: {"dependency_unavailable": "the gateway's database is away"},
-    errors.WorkerLost: {"worker_lost": "the process that made the call has died"},
+    errors.CallLost: {"worker_lost": "the process that made the call has died"},
     errors.UpstreamUnreachable: {"upstream_unreachable": "the upstream takes no connection"},
     errors.UpstreamReset: {"upstream_reset": "the upstream closed the connection"},
     errors.UpstreamBadResponse: {"upstream_bad_response": "the upstream gave no sound answer"},
@@ -70,7 +70,7 @@ CALL = (
     *(errors.RequestTooLarge, errors.UnsupportedContentType, errors.UnsupportedContentEncoding),
     *(errors.RateLimited, errors.ConcurrencyLimited, errors.JobQueueFull),
     *(errors.InsufficientQuota, errors.ServerOverloaded, errors.ServerDraining),
-    *(errors.NoHealthyUpstream, errors.WorkerLost, errors.UpstreamUnreachable),
+    *(errors.NoHealthyUpstream, errors.CallLost, errors.UpstreamUnreachable),
     *(errors.UpstreamReset, errors.UpstreamBadResponse, errors.UpstreamAuthFailed),
     errors.UpstreamTimeout,
 )  # fmt: skip

@@ -25,6 +25,7 @@ WRITTEN = {
     "Location": header("Where the job is."),
     "Preference-Applied": header("That the call was made a job.", {"const": "respond-async"}),
     "X-Accel-Buffering": header("Tells nginx to pass on each event.", {"const": "no"}),
+    "Cache-Control": header("Tells caches to keep nothing of it.", {"const": "no-cache"}),
     "Retry-After": header("Seconds to wait before another try.", WHOLE),
     "Retry-After-Ms": header("The same in milliseconds.", WHOLE),
     "X-Should-Retry": header(
@@ -38,7 +39,7 @@ WRITTEN = {
 }  # fmt: skip
 REQUEST = ("X-Request-Id", "OpenAI-Processing-Ms")
 LIMITS = tuple(name for name in WRITTEN if name.startswith("X-RateLimit-"))
-STREAM = ("X-Accel-Buffering",)
+STREAM = ("X-Accel-Buffering", "Cache-Control")
 ROUTED = ("X-Gateway-Upstream", "X-Gateway-Model", "X-Gateway-Attempts")
 CALLED = (*ROUTED, "Idempotent-Replayed")
 ERROR = ("X-Should-Retry", "X-Gateway-Error-Source")
@@ -73,7 +74,16 @@ READ = {
         "header", "X-Client-Request-Id", "Your own name of the request, for the gateway's log."
     ),
     "TraceParent": parameter("header", "traceparent", "A W3C trace, passed on to the upstream."),
+    "TraceState": parameter("header", "tracestate", "Passed on with its `traceparent`."),
     "Beta": parameter("header", "OpenAI-Beta", "Passed on to the upstream."),
+    "ReadTimeout": parameter(
+        "header", "x-stainless-read-timeout",
+        "Seconds after which you give up, as the official SDKs send them: no new try is begun "
+        "then. What is no number counts for nothing, and so does all of it with `Idempotency-Key`.",
+    ),
+    "Timeout": parameter(
+        "header", "x-stainless-timeout", "The same by another SDK's name; the shorter one counts."
+    ),
     "ModelId": parameter("path", "model", "The model's id, which may hold slashes."),
     "ResponseId": parameter("path", "id", "The response's id."),
     "JobId": parameter("path", "id", "The job's id."),
@@ -101,4 +111,5 @@ READ = {
         {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
     ),
 }  # fmt: skip
-CALL = ("IdempotencyKey", "Prefer", "ClientRequestId", "TraceParent", "Beta")
+CALL = ("IdempotencyKey", "Prefer", "ClientRequestId", "TraceParent", "TraceState", "Beta")
+CALL += ("ReadTimeout", "Timeout")

@@ -17,6 +17,12 @@ def ok(about, schema, names=(), stream=None):
     return {"description": about, "headers": found, "content": content}
 
 
+def open_to_all(about, schema):
+    """Return an answer that needs no key, and so tells of no key's limits."""
+    found = headers.written(*headers.REQUEST)
+    return {**ok(about, schema), "headers": found}
+
+
 def events(schema, example):
     """Return the media type of a stream; before OpenAPI 3.2 the schema is that of each event."""
     data = {"type": "string", "contentMediaType": JSON, "contentSchema": ref(schema)}
@@ -225,7 +231,7 @@ PATHS = {
             "live",
             "Say that the process answers",
             "Nothing else is asked.",
-            {"200": ok("It does.", "Health")},
+            {"200": open_to_all("It does.", "Health")},
         )
     },
     "/readyz": {
@@ -234,8 +240,8 @@ PATHS = {
             "Say whether to send traffic here",
             "With a word for each thing that is looked at.",
             {
-                "200": ok("Send it.", "Readiness"),
-                "503": ok("Send it elsewhere.", "Readiness"),
+                "200": open_to_all("Send it.", "Readiness"),
+                "503": open_to_all("Send it elsewhere.", "Readiness"),
             },
         )
     },

@@ -8,7 +8,6 @@ from gateway import errors, sse, watch
 from gateway.endpoints import background, replies
 from gateway.endpoints.visit import Lean, current
 from gateway.jobs.statements import OPEN_STATUSES
-from gateway.recordings import Lost
 from gateway.schemas import wording
 from gateway.services import services
 from gateway.upstreams.base import PING
@@ -112,7 +111,7 @@ class Events:
                 self.line.end = "cancelled"
             else:
                 yield self.broken(self.guard.drained())
-        except Lost:
+        except errors.CallLost:
             yield self.broken(background.missing(self.id))
         except errors.GatewayError as error:
             yield self.broken(error)

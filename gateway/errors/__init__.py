@@ -36,6 +36,7 @@
     ├─ JobExpired                     500  expired (seen in jobs only)
     ├─ Unavailable                    503  (the family that asks for a later try)
     │  ├─ ServerOverloaded            503  server_overloaded
+    │  ├─ CallLost                    503  worker_lost (of a call that another process made)
     │  ├─ ServerDraining              503  server_draining
     │  ├─ NoHealthyUpstream           503  no_healthy_upstream
     │  └─ DependencyUnavailable       503  dependency_unavailable
@@ -79,6 +80,7 @@ from gateway.errors.request import (
     URITooLong,
 )
 from gateway.errors.state import (
+    CallLost,
     ConcurrencyLimited,
     DependencyUnavailable,
     InsufficientQuota,
@@ -104,6 +106,7 @@ from gateway.errors.upstream import (
 )
 
 __all__ = [
+    "CallLost",
     "ClientGone",
     "ConcurrencyLimited",
     "DependencyUnavailable",

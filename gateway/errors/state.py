@@ -55,6 +55,13 @@ class Unavailable(GatewayError):
     retry_after = 1
 
 
+class CallLost(Unavailable):
+    """Whoever made the call that was joined is gone, and has not ended it."""
+
+    code = "worker_lost"
+    message = "The process that ran this call ended before the call did. Please try again."
+
+
 class ServerOverloaded(Unavailable):
     code = "server_overloaded"
     message = "The server is overloaded. Please try again later."

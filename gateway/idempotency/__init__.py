@@ -14,7 +14,7 @@ from gateway import errors
 from gateway.idempotency import rows
 from gateway.idempotency.run import Run
 from gateway.idempotency.sweep import Sweep
-from gateway.recordings import Lost, outside
+from gateway.recordings import outside
 
 log = logging.getLogger("gateway")
 
@@ -90,10 +90,10 @@ class Idempotency:
     def promise(self, connection, row, head, body):
         """Let a call be replayed with this answer, within the transaction that does what it says.
 
-        Raises Lost, which undoes all of that, where the call is another's by now.
+        Raises CallLost, which undoes all of that, where the call is another's by now.
         """
         if not rows.keep(connection, row):
-            raise Lost()
+            raise errors.CallLost()
         outside.whole(connection, row["recording"], head, body, self.clock() + KEPT + SPARE)
 
     def run(self, stop):

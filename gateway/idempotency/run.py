@@ -80,7 +80,7 @@ class Run:
         return response.status_code < 300 and (whole or not streamed)
 
     def promise(self, connection, response):
-        """Keep an answer. Raises Lost, which undoes the transaction, if another has the call."""
+        """Keep an answer. Raises CallLost, which undoes all of that, if another has the call."""
         head = beginning(response.status_code, list(response.headers))
         self.calls.promise(connection, self.row, head, response.get_data())
         self.promised = True

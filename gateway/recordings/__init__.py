@@ -11,11 +11,11 @@ from functools import partial
 from gateway.recordings import rows
 from gateway.recordings.flusher import Flusher
 from gateway.recordings.poller import Poller
-from gateway.recordings.reader import Broken, Lost, Reader
+from gateway.recordings.reader import Broken, Reader
 from gateway.recordings.sweep import Sweep
 from gateway.recordings.writer import BROKEN, DONE, Writer
 
-__all__ = ["BROKEN", "DONE", "Broken", "Lost", "Reader", "Recordings", "Writer"]
+__all__ = ["BROKEN", "DONE", "Broken", "Reader", "Recordings", "Writer"]
 
 log = logging.getLogger("gateway")
 

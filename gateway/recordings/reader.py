@@ -21,13 +21,6 @@ class Broken(errors.Unavailable):
     message = "This answer could not be kept in full. Please try again."
 
 
-class Lost(errors.Unavailable):
-    """Whoever wrote the recording is gone, and has not ended it."""
-
-    code = "worker_lost"
-    message = "The process that ran this call ended before the call did. Please try again."
-
-
 def always():
     return True
 
@@ -41,8 +34,8 @@ class Reader:
 
     It holds a few rows at a time, however long the recording is and however slowly it is taken.
     Yields PING after `keepalive` seconds of nothing. `alive()` is asked when nothing comes: a false
-    answer raises Lost. `call` runs every wait, as a Watch's does. After the last block `end` says
-    how the recording ended. Raises Broken, Lost, or DependencyUnavailable.
+    answer raises CallLost. `call` runs every wait, as a Watch's does. After the last block `end`
+    says how the recording ended. Raises Broken, CallLost, or DependencyUnavailable.
     """
 
     def __init__(
@@ -115,7 +108,7 @@ class Reader:
         return [row]
 
     def ask(self):
-        """Find out whether there is still somebody who writes. Raises Lost."""
+        """Find out whether there is still somebody who writes. Raises CallLost."""
         if self.clock() < self.asked + PATIENCE:
             return
         self.asked = self.clock()
@@ -123,7 +116,7 @@ class Reader:
             return
         # It may have written its last rows, and let go, since we looked.
         if not self.database.read(partial(rows.page, id=self.id, part=self.part)):
-            raise Lost()
+            raise errors.CallLost()
         self.live = False
 
     def bear(self, error, seconds):

@@ -70,7 +70,7 @@ class Site:
 
     def told(self, id, after=-1):
         reader = self.recordings.reader(id, after, alive=lambda: False, keepalive=0)
-        data = b"".join(reader)  # what has no end is Lost
+        data = b"".join(reader)  # what has no end is lost
         assert reader.end == "done"
         return events(data)
 

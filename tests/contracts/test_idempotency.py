@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from gateway import errors, sse, sweeping
 from gateway.idempotency import rows
-from gateway.recordings import Broken, Lost
+from gateway.recordings import Broken
 from gateway.recordings import reader as reading
 from gateway.tables import idempotency as table
 from tests.contracts.calling import (
@@ -227,7 +227,7 @@ class IdempotencyContract(Processes):
         monkeypatch.setattr(reading, "PATIENCE", 0.05)
         row = made(mine, now(Answer(b"{}", headers=JSON)))
         mine.recordings.delete([row["recording"]])
-        with pytest.raises(Lost):
+        with pytest.raises(errors.CallLost):
             joined(other, other.begin(*CALL)[0])
 
     def test_recording_that_broke_is_not_kept(self, mine, other):

@@ -8,7 +8,6 @@ import pytest
 
 from gateway import errors, idempotency, sse
 from gateway.idempotency import rows
-from gateway.recordings import Lost
 from gateway.recordings import reader as reading
 from tests.contracts.calling import (
     CALL,
@@ -38,7 +37,7 @@ class LeaseContract(Processes):
         with pytest.raises(errors.GatewayError) as found, later(joined, other, row):
             time.sleep(0.2)
             change(mine, lease_until=1.0)
-        assert isinstance(found.value, Lost)
+        assert isinstance(found.value, errors.CallLost)
         assert (found.value.status, found.value.headers()["x-should-retry"]) == (503, "true")
 
         again, first = other.begin(*CALL[:3], "0" * 64)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from gateway import errors, idling
 from gateway.database import Database
 from gateway.metrics import tally
-from gateway.recordings import BROKEN, Broken, Lost, Recordings, flusher, rows, writer
+from gateway.recordings import BROKEN, Broken, Recordings, flusher, rows, writer
 from gateway.recordings import reader as reading
 from gateway.tables import recordings as table
 from gateway.upstreams.base import PING
@@ -412,11 +412,11 @@ class RecordingsContract:
         made.flush_now()
         blocks = iter(other.reader("r", alive=lambda: False))
         assert next(blocks) == event(0)
-        with pytest.raises(Lost):
+        with pytest.raises(errors.CallLost):
             next(blocks)
-        with pytest.raises(Lost):
+        with pytest.raises(errors.CallLost):
             next(iter(other.reader("unknown", alive=lambda: False)))
-        with pytest.raises(Lost):
+        with pytest.raises(errors.CallLost):
             other.reader("unknown", alive=lambda: False).head()
 
     def test_last_rows_of_a_writer_that_let_go_are_read(self, mine, other, monkeypatch):
