@@ -43,7 +43,14 @@ def of(call):
     if not names:
         return Estimate(found, 0, 0)
     said = [value for name in names if type(value := call.asked.get(name)) is int]
+    times = choices(call)
     if not said:
-        return Estimate(found, UNSAID, 1)
-    bound = min(max(*said, 0), LARGEST)
+        return Estimate(found, UNSAID * times, times)
+    bound = min(max(*said, 0) * times, LARGEST)
     return Estimate(found, bound, bound)
+
+
+def choices(call):
+    """Return how many answers a call asks for, each of which has the bound for itself."""
+    wanted = call.asked.get("n") if call.endpoint == "chat" else None
+    return wanted if type(wanted) is int and wanted > 1 else 1

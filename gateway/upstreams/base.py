@@ -45,7 +45,7 @@ class Call:
         self.upstream_seconds = 0.0
         self.size = 0  # bytes of the body that the client has sent
         self.sent = 0  # bytes of the body that was sent to the upstream
-        self.said = None  # bytes of text in a whole answer that its upstream has not counted
+        self.said = None  # bytes of text in an answer that came whole and that nobody has counted
         self.deadline = math.inf  # monotonic seconds after which the client no longer waits
         self.end = -math.inf  # ... after which all its tries together have taken too long
         self.hurried = False  # the tries before this one have left it less than half of its time

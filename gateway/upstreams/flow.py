@@ -101,7 +101,7 @@ class Flow:
         block = self.relay.glance(event) if event is not None else None
         if block is None or not self.call.push(block):
             return False
-        self.relay.events += 1
+        self.relay.passed(event)
         self.last = self.call.spoke = self.clock()
         return True
 

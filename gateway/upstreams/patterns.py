@@ -41,6 +41,12 @@ class Pattern:
             return None
         return data if self.same else self.put[0] + text + self.put[1]
 
+    def said(self, data):
+        """Return how many bytes the text of an event has that the pattern fits."""
+        if self.between is not None:
+            return data.index(self.between, self.start) - self.start
+        return len(data) - self.least
+
     def filled(self, data, texts):
         # What is between begins with the quote that ends the text, and the filler has no quote.
         text, between, filler = texts.partition(self.between)

@@ -23,10 +23,11 @@ class Relay:
     """One upstream's stream on its way to one client.
 
     `glance(event)`, where there is one, gives what becomes of one event's bytes like `take()`, but
-    None for all that it would have to look into, and then changes nothing.
+    None for all that it would have to look into, and changes nothing; `passed(event)` says that
+    they were sent on.
     """
 
-    glance = None
+    glance = passed = None
 
     def __init__(self, call):
         self.call = call

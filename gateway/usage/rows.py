@@ -10,7 +10,7 @@ UPSTREAM, ESTIMATED, ABSENT = "upstream", "estimated", "absent"
 def estimate(call):
     """Return the Usage of a call that its upstream has answered but not counted, or None.
 
-    Of a stream that ended early, a chunk is taken for a token.
+    Of a stream that broke or was left, an event is taken for a token.
     """
     relay = call.relay
     if call.said is not None:

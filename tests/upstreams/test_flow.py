@@ -94,8 +94,10 @@ def test_call_knows_of_a_pushed_stream_what_it_knows_of_another(calls, upstream,
         upstream.enqueue(in_step(client, CHUNKS[:-1], [COUNTED]))
         call = client.read(calls, mock, pushing)
         relay = call.relay
-        found.append((client.blocks, relay.events, relay.usage, relay.done, relay.finished))
+        known = relay.events, relay.said, relay.usage, relay.done, relay.finished
+        found.append((client.blocks, *known))
     assert found[0] == found[1] and call.relay.usage.output == 5
+    assert call.relay.said == len("a b c d e")
     assert upstream.connections == 1
 
 

@@ -64,6 +64,7 @@ def test_what_is_recognised_is_what_parsing_would_give(model, texts):
     quick, slow = relay(model), Unlearned(relay(model).call)
     assert taken(quick, blocks) == taken(slow, blocks)
     assert (quick.events, quick.usage, quick.finished) == (slow.events, slow.usage, slow.finished)
+    assert quick.said == slow.said
 
 
 @pytest.mark.parametrize("model", ["bench", "another"])
@@ -84,6 +85,7 @@ def test_a_chunk_with_a_filler_is_recognised_as_parsing_would_take_it(model, pai
     quick, slow = relay(model), Unlearned(relay(model).call)
     assert taken(quick, blocks) == taken(slow, blocks)
     assert (quick.events, quick.usage, quick.finished) == (slow.events, slow.usage, slow.finished)
+    assert quick.said == slow.said
 
 
 def test_a_chunk_with_another_filler_is_not_parsed(monkeypatch):

@@ -41,6 +41,16 @@ def test_history_is_ours_unless_the_upstream_keeps_it():
         assert responses.body(call, "theirs") == {**call.payload, "model": "theirs"}
 
 
+@pytest.mark.parametrize("item", [{"type": "item_reference", "id": "msg_1"}, {"id": "msg_1"}])
+def test_item_that_is_only_referred_to_is_not_found_unless_the_upstream_keeps_it(item):
+    call = pure("responses", input=[{"role": "user", "content": "x"}, item])
+    with pytest.raises(errors.ResponseNotFound) as found:
+        responses.body(call, "theirs")
+    assert found.value.param == "input[1].id" and "'msg_1'" in found.value.message
+    call.stateful = True
+    assert responses.body(call, "theirs")["input"][1] == item
+
+
 @pytest.mark.parametrize("name", ["previous_response_id", "conversation"])
 def test_history_that_is_null_is_not_sent(name):
     assert name not in responses.body(pure("responses", **{name: None}), "theirs")

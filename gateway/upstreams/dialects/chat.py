@@ -56,6 +56,7 @@ class Relay(relay.Relay):
         # Indexes of choices; a chunk that a pattern fits has the one of a chunk that was parsed.
         self.begun, self.finished = set(), set()
         self.pattern, self.plain, self.misses = NO_PATTERN, None, 0
+        self.said = 0  # bytes of text so far
         options = call.payload.get("stream_options") or {}
         self.want_usage = bool(options.get("include_usage"))
 
@@ -63,8 +64,12 @@ class Relay(relay.Relay):
         out = self.glance(data)
         if out is None:
             return self.learn(data) if self.decoder.alone(data) else super().take(data)
-        self.events += 1
+        self.passed(data)
         return out
+
+    def passed(self, event):
+        self.events += 1
+        self.said += self.pattern.said(event)
 
     def glance(self, data):
         # What a pattern fits is one whole event, if nothing has been left of those before it.
@@ -89,6 +94,7 @@ class Relay(relay.Relay):
             return self.finish()
         chunk = streamed(self.call, data)
         choices, self.plain = chunk["choices"], True
+        self.said += tokens.said(chunk)
         for choice in choices:
             if isinstance(choice, dict):
                 index = choice.get("index")
@@ -107,6 +113,8 @@ class Relay(relay.Relay):
         if not self.events:
             raise errors.UpstreamBadResponse()
         self.done = True
+        if self.usage is None:
+            self.call.said = self.said
         return sse.DONE
 
     def end(self):

@@ -27,6 +27,7 @@ def body(call, model):
     payload.pop("background", None)  # what runs in the background is the gateway's own call
     if not call.stateful:
         remembered(payload)
+        told(call.asked.get("input"))
         for name in HISTORY:
             payload.pop(name, None)
         payload["store"] = False
@@ -40,6 +41,15 @@ def remembered(payload):
         if given is not None:
             id = wording.shown(given["id"] if isinstance(given, dict) else given)
             raise errors.ResponseNotFound(f"{what} with id '{id}' not found.", name)
+
+
+def told(given):
+    """Raise ResponseNotFound where an item only refers to one, which nobody here holds."""
+    for number, item in enumerate(given if isinstance(given, list) else ()):
+        kind = item.get("type")
+        if kind == "item_reference" or (kind is None and "role" not in item):
+            text = f"Item with id '{wording.shown(item.get('id'))}' not found."
+            raise errors.ResponseNotFound(text, f"input[{number}].id")
 
 
 def whole(call, data):
@@ -83,6 +93,8 @@ class Lifecycle(relay.Relay):
     def closed(self, kind, ended):
         """Return the event that ends a response, which is kept first, and the stream's end."""
         self.done = True
+        if self.usage is None and kind != CLOSING[2]:
+            self.call.said = tokens.said(ended)
         if not self.call.stateful:
             self.call.keep(ended)
         return self.put(kind, {"response": ended}) + sse.DONE
