@@ -74,13 +74,16 @@ date = Date()
 
 
 class Answer:
-    """Writes one response: head and first block in one send, then each block in one."""
+    """Writes one response: head and first block in one send, then each block in one.
 
-    def __init__(self, req, sock):
+    A client that takes nothing for `patience` seconds is a TimeoutError.
+    """
+
+    def __init__(self, req, sock, patience=None):
         self.sock, self.body, self.version, self.method = sock, req.body, req.version, req.method
         # gevent's own send would only ask this one first; of TLS it must not be asked.
         self.plain = getattr(sock, "_sock", sock) if type(sock) is socket.socket else sock
-        self.closing = req.should_close()
+        self.patience, self.closing = patience, req.should_close()
         self.status, self.headers = None, ()
         self.started = self.chunked = self.bare = False
         self.ahead = 0  # bytes of the next block that have been sent already
@@ -139,9 +142,16 @@ class Answer:
                 sent = self.plain.send(data)
             except BlockingIOError:
                 pass
+        if sent < len(data):
+            self.wait(data, sent)
+
+    def wait(self, data, sent):
+        """Send the rest of some data as the client takes it."""
+        self.sock.settimeout(self.patience)
         while sent < len(data):
             # Not sendall, whose timeout counts from its beginning: who reads slowly is still there.
             sent += self.sock.send(memoryview(data)[sent:])
+        self.sock.settimeout(None)
 
     def head(self):
         connection = "close" if self.closing or unread(self.body) else "keep-alive"

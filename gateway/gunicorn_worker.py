@@ -41,6 +41,8 @@ SPARE = 0.5  # seconds that jobs, which have more to write down, are told sooner
 class GatewayWorker(ggevent.GeventWorker):
     """gunicorn's gevent worker with our own way from a parsed request to its answer."""
 
+    write = None  # seconds in which a client is to take something of what it is sent
+
     def init_process(self):
         self.idle = set()  # the Waiting of each connection that has no request yet
         self.patience = self.cfg.keepalive
@@ -67,6 +69,7 @@ class GatewayWorker(ggevent.GeventWorker):
     def run(self):
         """Serve until this worker is to end, then until its requests and jobs have ended."""
         self.pace, self.share = Pace(), Share()
+        self.write = self.wsgi.extensions["gateway"].settings.timeouts.write
         listeners = [self.listen(sock) for sock in self.sockets]
         while self.alive:
             self.notify()
@@ -154,7 +157,7 @@ class GatewayWorker(ggevent.GeventWorker):
         if self.nr >= self.max_requests and self.alive:
             self.log.info("Autorestarting worker after current request.")
             self.alive = False
-        answer = Answer(req, sock)
+        answer = Answer(req, sock, self.write)
         answer.closing = answer.closing or not self.alive
         try:
             environ = environment(req, sock, addr, self.place(listener_name))
@@ -205,6 +208,7 @@ class GatewayWorker(ggevent.GeventWorker):
             log.error("unhandled error", exc_info=exc)
         self.wsgi.extensions["gateway"].refused(line)
         with contextlib.suppress(OSError):
+            client.settimeout(self.write)
             client.sendall(raw(error, request_id))
         linger(client)
 

@@ -59,9 +59,9 @@ def asked(version=(1, 1), method="POST"):
     return SimpleNamespace(body=body, version=version, method=method, should_close=lambda: False)
 
 
-def begun(sock, headers=(), blocks=(EVENT,), **how):
+def begun(sock, headers=(), blocks=(EVENT,), patience=None, **how):
     """Return an answer of which the first blocks have been written."""
-    found = Answer(asked(**how), sock)
+    found = Answer(asked(**how), sock, patience)
     found.start_response("200 OK", list(headers))
     for block in blocks:
         found.write(block)
@@ -214,11 +214,21 @@ def slowly(client):
 
 def test_client_that_never_reads_is_waited_for_no_longer_than_the_write_timeout(ends):
     served, _ = ends
-    found = begun(served)
+    found = begun(served, patience=0.1)
     full(found)
-    served.settimeout(0.1)
     with pytest.raises(TimeoutError):
         found.write(BIG)
+
+
+def test_next_request_s_body_is_waited_for_by_another_timer(ends):
+    served, client = ends
+    found = begun(served, patience=5)
+    full(found)
+    reader = gevent.spawn(slowly, client)
+    found.write(BIG)
+    assert served.gettimeout() is None
+    served.close()
+    reader.get(timeout=20)
 
 
 @pytest.mark.parametrize("linger", [b"\1\0\0\0\0\0\0\0", None], ids=["reset", "closed"])

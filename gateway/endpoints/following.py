@@ -68,7 +68,7 @@ def follow(visit, id, after, headers=()):
     events = Events(visit, id, after)
     found = Lean(iter(events), [*replies.STREAM, *headers])
     found.call_on_close(events.guard.close)
-    return replies.unhurried(visit, found)
+    return found
 
 
 class Events:

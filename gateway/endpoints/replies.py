@@ -24,25 +24,12 @@ PATIENCE = ("HTTP_X_STAINLESS_READ_TIMEOUT", "HTTP_X_STAINLESS_TIMEOUT")
 def run(endpoint, payload):
     """Run a checked payload's exchange and answer with what it gives."""
     visit = current()
-    client = visit.environ.get("gunicorn.socket")
     if "HTTP_IDEMPOTENCY_KEY" in visit.environ:
-        response = idempotent.run(
-            visit, endpoint, payload, partial(answer, visit, endpoint, payload)
-        )
-    else:
-        guard, seconds = Watch(client, drains=True), patience(visit.environ)
-        push = visit.environ.get("gateway.push")
-        response = answer(visit, endpoint, payload, visit.line, guard, seconds, push=push)
-    return unhurried(visit, response)
-
-
-def unhurried(visit, response):
-    """Let a client be slow, but not silent for longer than the write timeout."""
-    client = visit.environ.get("gunicorn.socket")
-    if client is not None:
-        client.settimeout(visit.services.settings.timeouts.write)
-        response.call_on_close(partial(client.settimeout, None))
-    return response
+        call = partial(answer, visit, endpoint, payload)
+        return idempotent.run(visit, endpoint, payload, call)
+    guard = Watch(visit.environ.get("gunicorn.socket"), drains=True)
+    seconds, push = patience(visit.environ), visit.environ.get("gateway.push")
+    return answer(visit, endpoint, payload, visit.line, guard, seconds, push=push)
 
 
 def answer(visit, endpoint, payload, line, guard, patience=math.inf, keep=None, push=None):
