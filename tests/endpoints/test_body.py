@@ -48,6 +48,15 @@ def test_any_other_text_reaches_the_upstream_as_it_is(client, upstream, text):
     assert [asked.json["messages"] for asked in upstream.requests[-2:]] == [body["messages"]] * 2
 
 
+@pytest.mark.parametrize("line", ["12,34,abc\n", '{"k": ["v", {}]},\\', "," * 10])
+def test_message_full_of_commas_and_brackets_reaches_the_upstream(client, upstream, line):
+    text = line * (780_000 // len(json.dumps(line)))
+    body = {**GOOD, "messages": [{"role": "user", "content": text}]}
+    assert send(client, json.dumps(body)).status_code == 200
+
+    assert upstream.requests[-1].json["messages"] == body["messages"]
+
+
 @pytest.mark.parametrize(
     "kind",
     ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",

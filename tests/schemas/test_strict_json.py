@@ -165,7 +165,7 @@ REFUSED = [
     b'{"a":[{"b":' * 5_000,
     # too many pieces
     pieces(MANY + 1),
-    b'{"a":"' + b"," * MANY + b'"}',
+    b'{"a":"' + b"," * MANY + b'","b":[' + b"," * MANY + b"]}",
     b'{"a":[' + b"{}," * 130_000 + b"{}]}",
 ]
 
