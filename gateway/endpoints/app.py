@@ -4,6 +4,7 @@ from flask import Flask, Response
 from flask.ctx import AppContext, RequestContext
 from flask.globals import _cv_app, _cv_request
 from flask.sessions import SessionMixin
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import MapAdapter
 
 from gateway.endpoints.visit import Visit, current
@@ -39,13 +40,14 @@ class App(Flask):
     """Answers requests as Flask does, with its routes, blueprints and error handlers.
 
     There are no signals, no sessions, no `g`, no hooks of single blueprints, and what the app's own
-    hooks before a request return is not looked at.
+    hooks before a request return is not looked at. `absent` holds what is no wrong method but an
+    unknown path all the same: pairs of a method and a pattern of paths.
     """
 
     request_class = Visit
 
     def __init__(self, *args, **kwargs):
-        self.places = {}
+        self.places, self.absent = {}, []
         super().__init__(*args, **kwargs)
         self.context = AppContext(self)  # of all requests, so it can hold nothing of a single one
         self.context.g = None
@@ -91,6 +93,15 @@ class App(Flask):
         if visit.method == "OPTIONS" and rule.provide_automatic_options:
             return self.make_default_options_response()
         return self.view_functions[rule.endpoint](**visit.view_args)
+
+    def raise_routing_exception(self, visit):
+        """Raise what is wrong with a path or its method."""
+        error = visit.routing_exception
+        if isinstance(error, MethodNotAllowed):
+            for method, paths in self.absent:
+                if method == visit.method and paths.fullmatch(visit.path):
+                    raise NotFound()
+        raise error
 
     def create_url_adapter(self, request):
         """Match by path and method alone: any Host is served, and none decides anything."""

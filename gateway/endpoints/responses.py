@@ -1,5 +1,7 @@
 """POST /v1/responses, and what is kept of it: /v1/responses/{id} and what lies below."""
 
+import re
+
 from flask import Blueprint, request
 
 from gateway import turns
@@ -10,6 +12,11 @@ from gateway.schemas.responses import CreateResponse
 from gateway.services import services
 
 bp = Blueprint("responses", __name__)
+
+# Nothing is posted to a response itself: what is, and has no form of an id, is meant for one of
+# OpenAI's endpoints that there is not here, such as compact. A wrong method would mislead.
+NO_ID = re.compile(r"/v1/responses/(?!resp_)[^/]+")
+bp.record(lambda state: state.app.absent.append(("POST", NO_ID)))
 
 
 @bp.post("/responses")

@@ -12,7 +12,7 @@ class Tries:
     """
 
     __slots__ = ("desk", "call", "candidates", "budget", "failures", "repeats")
-    __slots__ += ("target", "began", "breaker", "probe", "free")
+    __slots__ += ("target", "tried", "before", "began", "breaker", "probe", "free")
 
     def __init__(self, desk, call, candidates):
         self.desk, self.call, self.candidates = desk, call, candidates
@@ -20,6 +20,8 @@ class Tries:
         self.failures = {}  # target to its last error
         self.repeats = 0
         self.target, self.began = None, 0.0
+        self.tried = None  # the upstream of the try that is on
+        self.before = None  # what the call said of its upstream before this try
         self.breaker, self.probe = None, None
         self.free = False  # this try is an extra call that cost no budget
         self.budget.call(call.clock())
@@ -36,20 +38,22 @@ class Tries:
             raise errors.ServerOverloaded()
         self.target, self.began = target, now
         self.breaker, self.probe = breaker, breaker.begin(now)
-        self.desk.load[target.upstream.name] += 1
-        self.call.upstream, self.call.upstream_model = target.upstream.name, target.model
-        self.call.price = target.price
+        self.tried = target.upstream.name
+        self.desk.load[self.tried] += 1
+        call = self.call
+        self.before = call.upstream, call.upstream_model, call.price
+        call.upstream, call.upstream_model, call.price = self.tried, target.model, target.price
         return target
 
     def end(self):
         """Give back what the try held, however it went."""
-        self.desk.load[self.call.upstream] -= 1
+        self.desk.load[self.tried] -= 1
         self.breaker.give_up(self.probe)
 
     def succeeded(self):
         """Note that the target has answered."""
         self.breaker.succeed(self.call.clock(), self.began)
-        self.call.attempts.append(f"{self.target.upstream.name}:200")
+        self.call.attempts.append(f"{self.tried}:200")
 
     def failed(self, error):
         """Note a failure and choose what is next; return the seconds to wait for it.
@@ -57,8 +61,10 @@ class Tries:
         Raises the error when nothing more is to be tried.
         """
         self.broke(error)
-        if error.source == "upstream":  # else the call could not be put to it, and nothing was sent
-            self.call.attempts.append(f"{self.target.upstream.name}:{outcome(error)}")
+        if error.source == "upstream":
+            self.call.attempts.append(f"{self.tried}:{outcome(error)}")
+        else:  # the call could not be put to it, and nothing was sent: it has answered nobody
+            self.call.upstream, self.call.upstream_model, self.call.price = self.before
         self.failures[self.target] = error
         if not error.began:
             self.call.sent = 0  # who leaves before the next try owes nothing for this one

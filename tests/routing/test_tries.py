@@ -205,3 +205,34 @@ def test_breaker_is_not_charged_for_time_that_the_tries_before_have_taken(before
         tries.failed(errors.UpstreamTimeout("total"))
     tries.end()
     assert (desk.breaker_of("a", "m").streak == 1) is charged
+
+
+def test_upstream_that_could_not_be_asked_is_named_by_nothing():
+    desk, tries, asked, clock = start(Upstream("a"))
+    with pytest.raises(errors.UnsupportedParameter):
+        played(tries, clock, errors.UnsupportedParameter("No chat can say this.", "x"))
+    assert (asked.upstream, asked.upstream_model, asked.price) == (None, None, None)
+    assert asked.attempts == [] and not +desk.load
+
+
+def test_upstream_that_was_asked_before_one_that_could_not_be_stays_named():
+    desk, tries, asked, clock = start(Upstream("a"), Upstream("b"))
+    with pytest.raises(errors.UnsupportedParameter):
+        played(tries, clock, answered(500), errors.UnsupportedParameter("No chat.", "x"))
+    assert (asked.upstream, asked.upstream_model, asked.attempts) == ("a", "m", ["a:500"])
+    assert not +desk.load
+
+
+def test_upstream_that_answers_is_named_where_the_first_could_not_be_asked():
+    desk, tries, asked, clock = start(Upstream("a"), Upstream("b"))
+    assert played(tries, clock, errors.StreamNotSupported("m"), None) == ["a", "b"]
+    assert (asked.upstream, asked.upstream_model, asked.attempts) == ("b", "m", ["b:200"])
+    assert not +desk.load
+
+
+@pytest.mark.parametrize("error", [errors.UpstreamUnreachable(), reset(), answered(404)], ids=repr)
+def test_upstream_that_was_called_is_named_even_if_it_gave_no_answer(error):
+    desk, tries, asked, clock = start(Upstream("a"), attempts=0)
+    with pytest.raises(type(error)):
+        played(tries, clock, error)
+    assert asked.upstream == "a" and not +desk.load
