@@ -112,7 +112,7 @@ class Exchange:
         """Tell whether an upstream has done work, so that a call nobody counted was not free."""
         if error is None:
             return self.call.sent > 0
-        return getattr(error, "began", False)
+        return getattr(error, "began", False) and not isinstance(error, errors.UpstreamRefused)
 
     def describe(self, found, error, end):
         line, call = self.line, self.call

@@ -164,7 +164,7 @@ OUTPUT = {"type": "message", "content": [{"type": "output_text", "text": SAID}]}
 SILENT = {
     "chat": (PATH, {"choices": [{"message": MESSAGE, "logprobs": {"content": [{"token": "x"}]}}]}),
     "tools": (PATH, {"choices": [{"message": {"content": None, "tool_calls": CALLS}}]}),
-    "nothing": (PATH, {"choices": []}),
+    "nothing": (PATH, {"choices": [{"message": {"role": "assistant", "content": ""}}]}),
     "responses": ("/v1/responses", {"object": "response", "output": [OUTPUT], "text": {"x": SAID}}),
     "embeddings": ("/v1/embeddings", {"data": [{"embedding": [0.5] * 99}]}),
 }

@@ -25,6 +25,8 @@ def verdict(error):
     readable = answered and error.upstream_status >= 400
     if isinstance(error, errors.UpstreamBadResponse) and not readable:
         return NEXT  # what it sends makes no sense, and would not the next time
+    if isinstance(error, errors.RateLimited | errors.NoHealthyUpstream) and not answered:
+        return NEXT  # said under status 200, where what has been done may be paid for
     if isinstance(error, errors.UpstreamError | errors.RateLimited | errors.NoHealthyUpstream):
         return NEXT if error.began else AGAIN
     return STOP

@@ -14,7 +14,31 @@ from gateway.upstreams.transport import Reset
 FOREIGN = (watch.Late, exceptions.RequestException, UnicodeError)
 LONGEST_MESSAGE = 4000
 LIMITED = "The upstream's rate limit was reached."
+REPORTED = "The upstream reported an error."
 CODES = {"exceed_context_size_error": "context_length_exceeded"}  # llama.cpp says it in `type`
+# Under status 200 an error has only its words to say what it is: the codes and types that say that
+# the request is at fault, and the statuses that these and others stand for.
+REFUSING = (
+    "invalid_request_error context_length_exceeded exceed_context_size_error invalid_prompt "
+    "invalid_type invalid_value unsupported_value missing_required_parameter unknown_parameter "
+    "unsupported_parameter stream_not_supported empty_array array_above_max_length "
+    "string_above_max_length integer_below_min_value integer_above_max_value "
+    "decimal_below_min_value decimal_above_max_value content_filter content_policy_violation "
+    "bio_policy misalignment_policy_violation invalid_image invalid_image_format "
+    "invalid_base64_image invalid_image_url invalid_image_mode image_too_large image_too_small "
+    "image_parse_error image_content_policy_violation image_file_too_large "
+    "unsupported_image_media_type empty_image_file failed_to_download_image image_file_not_found"
+)
+UNPAID = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")
+STATUSES = {
+    **dict.fromkeys(REFUSING.split(), 400),
+    **dict.fromkeys(("authentication_error", "invalid_api_key"), 401),
+    **dict.fromkeys(UNPAID, 402),
+    "permission_error": 403,
+    "model_not_found": 404,
+    **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error"), 429),
+    **dict.fromkeys(("overloaded_error", "server_is_overloaded", "slow_down"), 503),
+}
 
 
 def of(exc):
@@ -43,7 +67,7 @@ def refusal(status, headers, body, model, secrets=()):
 
 def meaning(status, headers, found, model):
     """Return the error for a status; `found` is what `told` gave of the upstream's own."""
-    if status in (401, 402, 403, 407):
+    if status in (401, 402, 403, 407) or (status == 429 and unpaid(found)):
         return errors.UpstreamAuthFailed()
     if status == 408:
         return errors.UpstreamTimeout("total")
@@ -56,11 +80,16 @@ def meaning(status, headers, found, model):
     return refused(status, found, model)
 
 
-def busy(status, seconds):
+def unpaid(found):
+    """Tell whether an upstream says that our account has no money, which no wait brings back."""
+    return found.get("code") in UNPAID or found.get("type") in UNPAID
+
+
+def busy(status, seconds, message=None):
     """Return the error for an upstream that has no time; `seconds` is how long it asks to wait."""
     if status == 429:
-        return errors.RateLimited(LIMITED, retry_after=seconds)
-    error = errors.NoHealthyUpstream(retry_after=seconds)
+        return errors.RateLimited(message or LIMITED, retry_after=seconds)
+    error = errors.NoHealthyUpstream(message, retry_after=seconds)
     error.wait = seconds
     return error
 
@@ -140,13 +169,40 @@ def cut():
 
 
 def in_stream(found, model, secrets=()):
-    """Translate an error object that an upstream sent in place of an answer."""
-    code = found.get("code") if isinstance(found, dict) else None
-    found = told(found, secrets)
-    if type(code) is int and 400 <= code < 600:
-        error = meaning(code, {}, found, model)
-    else:
-        message = found.get("message") or "The upstream reported an error."
-        error = errors.UpstreamError(message, found.get("param"), found.get("code"))
+    """Translate an error object that an upstream sent as an event of a stream."""
+    words = told(found, secrets)
+    error = meant(found, words, model)
+    if error is None:
+        message = words.get("message") or REPORTED
+        error = errors.UpstreamError(message, words.get("param"), words.get("code"))
     error.source, error.began = "upstream", True
     return error
+
+
+def in_place(found, model, secrets=()):
+    """Translate an error object that an upstream sent under status 200 as its whole answer."""
+    words = told(found, secrets)
+    error = meant(found, words, model)
+    if error is None:
+        error = errors.UpstreamBadResponse(words.get("message") or REPORTED)
+    error.source = "upstream"
+    return error
+
+
+def meant(found, words, model):
+    """Return the error for the status that an error object stands for, None if for none.
+
+    `words` is what `told` gave of it.
+    """
+    code = found.get("code") if isinstance(found, dict) else None
+    if type(code) is int and 400 <= code < 600:
+        return meaning(code, {}, words, model)
+    kind = words.get("type")
+    status = 402 if unpaid(words) else STATUSES.get(words.get("code")) or STATUSES.get(kind)
+    if status is None:
+        return None
+    if status in (429, 503):
+        return busy(status, None, words.get("message"))
+    # It may be the type of an event, or of something else: then it says nothing of the request.
+    kind = kind if STATUSES.get(kind) == status else None
+    return meaning(status, {}, {**words, "type": kind}, model)

@@ -212,6 +212,36 @@ def test_wait_that_an_upstream_asks_for_is_passed_on(status):
     assert refused(status, headers={"retry-after": date}).retry_after == 1
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"code": "insufficient_quota", "type": "insufficient_quota"},
+        {"code": "insufficient_quota", "type": "rate_limit_error"},
+        {"code": "rate_limit_exceeded", "type": "insufficient_quota"},
+        {"code": None, "type": "insufficient_quota"},
+        {"code": "billing_not_active", "type": "billing_not_active"},
+    ],
+)
+def test_429_of_an_account_without_money_is_our_fault_and_no_wait_mends_it(told):
+    body = {"error": {"message": "You exceeded your current quota.", **told}}
+    for found in (refused(429, body), refused(429, body["error"], {"retry-after": "7"})):
+        assert isinstance(found, errors.UpstreamAuthFailed)
+        assert (found.status, found.code, found.retry) == (502, "upstream_auth_failed", False)
+        assert found.upstream_status == 429 and "retry-after" not in found.headers()
+        assert "quota" not in str(found.body())
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_word_for_money_in_another_refusal_changes_nothing(status):
+    found = refused(status, {"error": {"message": "No.", "code": "insufficient_quota"}})
+    assert (type(found), found.status) == (errors.UpstreamRefused, status)
+
+
+@pytest.mark.parametrize("code", [["insufficient_quota"], {"insufficient_quota": 1}, 5, True, None])
+def test_429_with_an_odd_code_is_a_rate_limit(code):
+    assert isinstance(refused(429, {"error": {"code": code, "type": code}}), errors.RateLimited)
+
+
 @pytest.mark.parametrize("code", ["400", 399, 600, 400.0, True, None])
 def test_code_that_is_no_status_is_none(code):
     found = faults.in_stream({"message": "No.", "code": code}, "asked-model")

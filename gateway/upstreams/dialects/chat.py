@@ -26,20 +26,22 @@ def asked(payload, stream):
 
 def whole(call, data):
     """Return a whole answer for the client, and its Usage."""
-    found = answered(data)
+    found = answered(call, data)
     return relay.rename(data, found, call.model), relay.counted(call, found)
 
 
-def answered(data):
-    """Parse a whole answer. Raises UpstreamBadResponse."""
+def answered(call, data):
+    """Parse a whole answer, which has at least one choice. Raises GatewayError."""
     found = relay.load(data)
-    if found.get("error") or not isinstance(found.get("choices"), list):
+    if found.get("error"):
+        raise faults.in_place(found["error"], call.model, call.secrets)
+    if not isinstance(found.get("choices"), list) or not found["choices"]:
         raise errors.UpstreamBadResponse()
     return found
 
 
 def streamed(call, data):
-    """Parse a chunk, or a whole answer to a streamed call. Raises GatewayError."""
+    """Parse a chunk, which may have no choices. Raises GatewayError."""
     found = relay.load(data)
     if found.get("error"):
         raise faults.in_stream(found["error"], call.model, call.secrets)
@@ -123,7 +125,7 @@ class Relay(relay.Relay):
 
     def whole(self, body):
         """Return a whole answer as one chunk, and one of usage if the client asked for it."""
-        found = streamed(self.call, body)
+        found = answered(self.call, body)
         head = {**result.as_chunk(found), "model": self.call.model}
         usage = head.pop("usage", None)
         extra = {"usage": None} if self.want_usage else {}

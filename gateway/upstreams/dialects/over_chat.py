@@ -24,9 +24,7 @@ def body(call, model):
 
 def whole(call, data):
     """Return a whole answer for the client, and its Usage."""
-    found = chat.answered(data)
-    if not found["choices"]:
-        raise errors.UpstreamBadResponse()
+    found = chat.answered(call, data)
     ended = end(responses.skeleton(call), result.from_chat(found))
     call.keep(ended)
     return relay.dump(ended), relay.counted(call, found)
@@ -81,9 +79,7 @@ class Relay(responses.Lifecycle):
 
     def whole(self, body):
         """Return a whole answer as the stream it amounts to."""
-        found = chat.streamed(self.call, body)
-        if not found["choices"]:
-            raise errors.UpstreamBadResponse()
+        found = chat.answered(self.call, body)
         told = self.heard(result.as_chunk(found))
         self.usage = relay.counted(self.call, found)
         self.events = 1

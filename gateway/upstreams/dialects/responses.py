@@ -54,15 +54,23 @@ def told(given):
 
 def whole(call, data):
     """Return a whole answer for the client, and its Usage."""
-    found = relay.load(data)
-    if not isinstance(found.get("output"), list):
-        raise errors.UpstreamBadResponse()
+    found = answered(call, data)
     base = {**skeleton(call), "status": "completed"}
     filled = response.fill(base, found, keep_id=call.stateful)
     filled["output"] = Items().output(found["output"])
     if not call.stateful:
         call.keep(filled)
     return relay.dump(filled), relay.counted(call, found)
+
+
+def answered(call, data):
+    """Parse a whole answer; the `error` of one that has failed is a part of it."""
+    found = relay.load(data)
+    if isinstance(found.get("output"), list):
+        return found
+    if found.get("error"):
+        raise faults.in_place(found["error"], call.model, call.secrets)
+    raise errors.UpstreamBadResponse()
 
 
 def skeleton(call):
@@ -183,9 +191,7 @@ class Relay(Lifecycle):
 
     def whole(self, body):
         """Return a whole answer as the stream it amounts to."""
-        found = relay.load(body)
-        if not isinstance(found.get("output"), list):
-            raise self.fault(found["error"]) if found.get("error") else errors.UpstreamBadResponse()
+        found = answered(self.call, body)
         self.events = 1
         kind = f"response.{found.get('status')}"
         kind = kind if kind in CLOSING else CLOSING[0]
