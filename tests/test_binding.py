@@ -2,10 +2,10 @@ import contextlib
 import os
 import socket
 import stat
+import threading
 from types import SimpleNamespace
 
 import pytest
-from gunicorn import sock
 from gunicorn.config import Config
 
 from gateway import binding
@@ -166,5 +166,119 @@ def test_file_that_is_no_socket_stays(sockets, listen, tmp_path, monkeypatch):
     assert path.read_text() == "precious"
 
 
-def test_without_a_move_gunicorn_closes_and_opens_as_ever(sockets):
-    assert sockets.close_sockets is sock.close_sockets
+def test_end_takes_the_files_of_its_sockets_away(sockets, listen, tmp_path):
+    path, moved = tmp_path / "api.sock", tmp_path / "moved.sock"
+    master = listen(f"unix:{path}", local())
+    binds = [f"unix:{path}", f"unix:{moved}"]
+    sockets.move(master, binds, 0o077)
+    reload(sockets, master, *binds)
+    assert path.is_socket() and moved.is_socket()
+    sockets.close_sockets(master.LISTENERS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_end_closes_all_listeners_although_the_file_of_one_is_gone(sockets, listen, tmp_path):
+    path, other = tmp_path / "api.sock", local()
+    master = listen(f"unix:{path}", other)
+    path.unlink()
+    sockets.close_sockets(master.LISTENERS)
+    assert not connects(other)
+    assert [listener.sock for listener in master.LISTENERS] == [None, None]
+
+
+def test_end_leaves_a_file_that_somebody_else_has_put_there(sockets, listen, tmp_path):
+    path = tmp_path / "api.sock"
+    master = listen(f"unix:{path}")
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as client:
+        other.bind(str(path))
+        other.listen()
+        sockets.close_sockets(master.LISTENERS)
+        client.connect(str(path))
+
+
+def test_end_leaves_files_that_a_next_master_still_listens_at(sockets, listen, tmp_path):
+    path = tmp_path / "api.sock"
+    sockets.close_sockets(listen(f"unix:{path}").LISTENERS, unlink=False)
+    assert path.is_socket()
+
+
+def test_end_of_an_abstract_socket_fails_for_nothing(sockets, listen):
+    sockets.close_sockets(listen(f"unix:\0gateway-test-{os.getpid()}").LISTENERS)
+
+
+# gunicorn leaves an object of what it was handed to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_end_takes_the_file_of_a_socket_that_was_handed_on(sockets, tmp_path):
+    path, conf = tmp_path / "api.sock", Config()
+    with socket.socket(socket.AF_UNIX) as before:
+        before.bind(str(path))
+        before.listen()
+        listeners = sockets.create_sockets(conf, None, [os.dup(before.fileno())])
+    sockets.close_sockets(listeners)
+    assert not path.exists()
+
+
+def test_start_refuses_a_unix_socket_with_a_listener_and_touches_nothing(
+    sockets, listen, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(binding, "PATIENCE", 0)
+    stale, path = tmp_path / "stale.sock", tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(stale))
+    first = listen(f"unix:{path}")
+    before = (stale.stat().st_ino, path.stat().st_ino)
+    conf = Config()
+    conf.set("bind", [f"unix:{stale}", f"unix:{path}"])
+    with pytest.raises(SystemExit) as caught:
+        binding.Sockets().create_sockets(conf, None)
+    said = f"The gateway cannot listen on unix:{path}: Address already in use."
+    assert caught.value.code == said
+    assert (stale.stat().st_ino, path.stat().st_ino) == before
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    first.LISTENERS[0].accept()[0].close()
+
+
+def test_start_waits_for_a_listener_that_is_about_to_go(sockets, listen, tmp_path):
+    path = tmp_path / "api.sock"
+    dying = listen(f"unix:{path}").LISTENERS
+    threading.Timer(0.2, lambda: dying[0].close()).start()
+    conf = Config()
+    conf.set("bind", [f"unix:{path}"])
+    (listener,) = binding.Sockets().create_sockets(conf, None)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    listener.close()
+
+
+def test_start_replaces_the_file_of_a_dead_gateway(listen, tmp_path):
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    listen(f"unix:{path}")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+
+
+def test_start_refuses_a_file_that_is_no_socket(listen, tmp_path, monkeypatch):
+    monkeypatch.setattr(binding, "PATIENCE", 0)
+    path = tmp_path / "mine"
+    path.write_text("precious")
+    with pytest.raises(SystemExit, match="in use"):
+        listen(f"unix:{path}")
+    assert path.read_text() == "precious"
+
+
+def test_socket_with_a_full_queue_has_a_listener_too(tmp_path):
+    path = str(tmp_path / "api.sock")
+    with socket.socket(socket.AF_UNIX) as busy, contextlib.ExitStack() as stack:
+        busy.bind(path)
+        busy.listen(0)
+        for _ in range(3):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.connect(path)
+        with pytest.raises(OSError, match="in use"):
+            binding.unheard(path)

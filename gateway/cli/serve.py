@@ -3,12 +3,13 @@
 import os
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 import gateway
-from gateway.binding import patiently
+from gateway import binding
 from gateway.cli import fail, load_settings
 from gateway.config.checks import MOST_WORKERS
 from gateway.keys import new_secret
@@ -43,20 +44,22 @@ def check_free(server):
     """End with a sentence where somebody else listens already; gunicorn would try for seconds."""
     if os.environ.get("LISTEN_FDS"):
         return  # systemd listens for us
-    for bind in (server.bind, server.ops_bind):
+    for bind in filter(None, (server.bind, server.ops_bind)):
         host, _, port = bind.rpartition(":")
-        if host and not bind.startswith("unix:"):
-            try:
+        try:
+            if bind.startswith("unix:"):
+                binding.patiently(partial(binding.unheard, bind.removeprefix("unix:")))
+            else:
                 free_or_raise(host.strip("[]"), int(port))
-            except OSError as exc:
-                fail(f"The gateway cannot listen on {bind}: {exc.strerror}.")
+        except OSError as exc:
+            fail(f"The gateway cannot listen on {bind}: {exc.strerror}.")
 
 
 def free_or_raise(host, port):
     """Bind and let go. Raises OSError, for an address in use not before it has been for a while."""
     family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, proto) as sock:
-        patiently(sock, address)
+        binding.occupy(sock, address)
 
 
 def add_start_key(environ):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from gateway import binding
 from gateway.cli import main
 from gateway.cli.serve import CONFIGURATION, check_free
 from gateway.config.shape import Server
@@ -127,6 +128,21 @@ def test_port_that_a_dying_gateway_still_holds_is_waited_for():
     threading.Timer(0.3, taken.close).start()
     check_free(Server(bind=bind, ops_bind=""))
     assert taken.fileno() == -1
+
+
+def test_unix_socket_that_is_taken_is_a_sentence(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(binding, "PATIENCE", 0)
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(path))
+        taken.listen()
+        for server in (Server(f"unix:{path}", ""), Server("127.0.0.1:0", f"unix:{path}")):
+            with pytest.raises(SystemExit) as caught:
+                check_free(server)
+            said = f"The gateway cannot listen on unix:{path}: Address already in use.\n"
+            assert (capsys.readouterr().err, caught.value.code) == (said, 1)
+    check_free(Server(f"unix:{path}", ""))  # nobody listens there any more
+    assert path.is_socket()
 
 
 def test_free_ports_unix_sockets_and_systemd_s_are_no_obstacle(monkeypatch):
