@@ -18,7 +18,9 @@ log = logging.getLogger("gateway")
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 MADE = "gateway-metrics-"
 SHARED = "/dev/shm"
-NAME = re.compile(r"(?P<kind>[a-z_]+)_(?P<pid>\d+|dead)\.db")
+# A process id has at most seven digits; a number of many the kernel could not be asked about.
+LEFT = re.compile(rf"{MADE}(?P<pid>[0-9]{{1,7}})-")
+NAME = re.compile(r"(?P<kind>[a-z_]+)_(?P<pid>[0-9]{1,7}|dead)\.db")
 
 
 def prepare(environ):
@@ -42,11 +44,12 @@ def memory():
 def forget(parent):
     """Remove the folders of masters that were killed before they could do so themselves."""
     for entry in os.scandir(parent):
-        pid = entry.name.removeprefix(MADE).partition("-")[0]
-        if entry.name.startswith(MADE) and pid.isdigit() and not alive(int(pid)):
-            with contextlib.suppress(OSError):
-                if entry.stat(follow_symlinks=False).st_uid == os.geteuid():
-                    shutil.rmtree(entry.path)
+        named = LEFT.match(entry.name)
+        with contextlib.suppress(OSError):
+            # Any account may make folders here, and name them as it likes.
+            ours = named and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+            if ours and not alive(int(named["pid"])):
+                shutil.rmtree(entry.path)
 
 
 def keep(folder):

@@ -108,6 +108,12 @@ def reread():
         log.error("The configuration has mistakes, the last good one stays in force: %s", exc)
     except reloading.Refused as exc:
         log.error("The configuration cannot be used, the last good one stays in force: %s", exc)
+    except Exception as exc:
+        if _current is None:
+            raise
+        # Nobody has foreseen it, but gunicorn would end for it, and every stream with it.
+        said = "The configuration cannot be read, the last good one stays in force"
+        log.error(said, exc_info=exc)
     return _current
 
 

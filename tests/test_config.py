@@ -152,6 +152,14 @@ def test_another_local_model_is_named_after_its_file(folder):
     ]
 
 
+def test_another_local_model_may_be_in_the_home_folder(folder, monkeypatch):
+    (folder / "home").mkdir()
+    (folder / "home" / "x.gguf").touch()
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    found = load({"GATEWAY_LOCAL_MODEL": "~/x.gguf"})
+    assert found.local_model.path == str(folder / "home" / "x.gguf")
+
+
 @pytest.mark.parametrize("name", ["no.gguf", ".", "a*.gguf", "é.gguf"])
 def test_a_local_model_that_can_not_be_offered_is_a_mistake(folder, name):
     for other in ("a*.gguf", "é.gguf"):
@@ -227,7 +235,7 @@ def test_state_is_kept_beside_the_sqlite_file_or_where_systemd_says(folder):
     assert load(told, "etc/my.toml").state == Path("/var/lib/gateway")
 
 
-def test_an_upstream_overrides_any_timeout(read):
+def test_an_upstream_overrides_the_timeouts_of_its_calls(read):
     found = read("[timeouts]\nidle = 7\n" + UPSTREAM + "[upstream.timeouts]\nconnect = 0.5")
     assert found.upstreams["a"].timeouts == Timeouts(idle=7, connect=0.5)
     assert found.timeouts == Timeouts(idle=7)
@@ -278,6 +286,7 @@ BINDS = [
     ("[0:0::]:65535", "[::]:65535"),
     ("0.0.0.0:0080", "0.0.0.0:80"),
     ("unix:/run/A.sock", "unix:/run/A.sock"),
+    ("unix:///run/A.sock", "unix:/run/A.sock"),
 ]
 
 

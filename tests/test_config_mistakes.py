@@ -39,6 +39,9 @@ SERVER = [
     ('bind = "vm-1:8000"', "bind: the host must be an address"),
     ('ops_bind = "gateway.internal:8001"', "ops_bind: the host must be an address"),
     ('bind = "unix:run/x.sock"', "bind: a socket needs an absolute path"),
+    ('bind = "unix://run/x.sock"', "bind: a socket needs an absolute path"),
+    ('bind = "[::ffff:10.0.0.5]:80"', "bind: the host is an IPv4 address: write it as one"),
+    ('ops_bind = "[::FFFF:7f00:1]:80"', "ops_bind: the host is an IPv4 address: write it as"),
     (f'bind = "unix:/{"x" * 107}"', "bind: the path of a socket has at most 107 bytes"),
     ("bind = 8000", "bind: expected a string, but got a whole number"),
     ('bind = "127.0.0.1:8001"', "bind: is the same address as ops_bind"),
@@ -139,6 +142,8 @@ UPSTREAMS = [
     ('ca_file = "gateway.toml"', "ca_file: this file holds no certificate that can be read"),
     ("max_in_flight = -1", "max_in_flight: must be from 0 to 1000000, not -1"),
     ("timeouts = { conect = 1 }", 'timeouts.conect: unknown key, did you mean "connect"?'),
+    ("timeouts = { body = 1 }", "timeouts.body: unknown key (known: connect, first_token, idle"),
+    ("timeouts.write = 1", "timeouts.write: unknown key"),
     ("timeouts.total = -5", "timeouts.total: must be more than 0"),
     ('bse_url = "x"', 'bse_url: unknown key, did you mean "base_url"?'),
 ]
@@ -207,6 +212,7 @@ WHOLE_FILES = [
     ("a = [\n\n", "1: Invalid value (at end of document)"),
     (b"a = 1\nb = '\xff'", "2: the file is not UTF-8"),
     ("a = " + "[" * 3000 + "]" * 3000, "arrays and tables are nested too deeply"),
+    ("a" + ".a" * 2000 + " = 1", "arrays and tables are nested too deeply"),
     ("a = " + "9" * 5000, "a number is too long"),
 ]
 

@@ -132,8 +132,8 @@ def test_what_a_master_has_by_its_imports_is_cleared_too(tmp_path):
 
 def test_file_that_is_broken_is_dropped_and_told(start, tmp_path, caplog):
     kill(start(2), tmp_path)
-    (tmp_path / "counter_999999999.db").write_bytes(b"\xff\x7f\x00\x00" * 8)
-    metric_files.bury(str(tmp_path), 999999999)
+    (tmp_path / "counter_9999999.db").write_bytes(b"\xff\x7f\x00\x00" * 8)
+    metric_files.bury(str(tmp_path), 9999999)
     assert samples(tmp_path)[REQUESTS] == 2
     assert "metrics of a dead process are lost" in caplog.text
 
@@ -185,6 +185,29 @@ def test_folder_that_a_killed_master_has_left_is_removed(tmp_path):
         folder.mkdir()
     made = metric_files.prepare({"RUNTIME_DIRECTORY": str(tmp_path)})
     assert sorted(map(str, tmp_path.iterdir())) == sorted([made, *map(str, kept)])
+
+
+@pytest.mark.parametrize("pid", ["99999999999999999999", "2147483648", "-2147483648", "²", "٣", ""])
+def test_folder_of_any_name_keeps_no_master_from_starting(tmp_path, pid):
+    odd = tmp_path / f"gateway-metrics-{pid}-x"
+    odd.mkdir()
+    made = metric_files.prepare({"RUNTIME_DIRECTORY": str(tmp_path)})
+    assert sorted(map(str, tmp_path.iterdir())) == sorted([made, str(odd)])
+
+
+def test_folder_of_another_account_is_not_even_asked_about(tmp_path, monkeypatch):
+    left = tmp_path / "gateway-metrics-1-x"
+    left.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: left.stat().st_uid + 1)
+    monkeypatch.setattr(metric_files, "alive", lambda pid: pytest.fail("asked"))
+    metric_files.prepare({"RUNTIME_DIRECTORY": str(tmp_path)})
+    assert left.is_dir()
+
+
+def test_file_of_an_impossible_process_is_passed_over(tmp_path):
+    (tmp_path / "counter_99999999999999999999.db").touch()
+    metric_files.clear(str(tmp_path))
+    assert metric_files.text(str(tmp_path)) == b""
 
 
 def test_master_declares_no_metric_before_it_has_forked():

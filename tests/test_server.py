@@ -90,6 +90,24 @@ def test_bad_file_later_keeps_the_last_good_one_and_says_why(config, caplog, mon
     assert record.levelname == "ERROR" and "bnid" in record.getMessage()
 
 
+def test_file_that_nobody_has_foreseen_keeps_the_last_good_one(config, caplog, monkeypatch):
+    def fail():
+        raise ZeroDivisionError("unforeseen")
+
+    monkeypatch.setattr(logging.getLogger("gateway"), "propagate", True)
+    good = server.reread()
+    monkeypatch.setattr(server.config, "load", fail)
+
+    assert server.reread() is good
+    (record,) = caplog.records
+    assert record.levelname == "ERROR" and record.exc_info[0] is ZeroDivisionError
+    assert record.getMessage().endswith("the last good one stays in force")
+
+    monkeypatch.setattr(server, "_current", None)
+    with pytest.raises(ZeroDivisionError):  # a start has nothing to go on with
+        server.reread()
+
+
 def test_file_that_no_worker_could_start_with_keeps_the_last_good_one(
     config, master, caplog, monkeypatch
 ):

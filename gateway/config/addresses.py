@@ -50,7 +50,10 @@ def bind(value, at):
 
 def plain_host(host):
     if host.startswith("["):
-        return f"[{IPv6Address(host[1:-1])}]"
+        address = IPv6Address(host[1:-1])
+        if address.ipv4_mapped:  # its socket would tell it in another spelling
+            raise Wrong("the host is an IPv4 address: write it as one, such as 10.0.0.5:8000")
+        return f"[{address}]"
     if host == "localhost":
         return "127.0.0.1"
     if not re.fullmatch(r"[0-9.]+", host):  # a socket tells its address and not its name
@@ -60,11 +63,13 @@ def plain_host(host):
 
 def socket_path(value):
     path = value.removeprefix("unix:")
-    if not path.startswith("/") or path.endswith("/") or "\0" in path:
+    if path.startswith("///"):
+        path = path[2:]  # gunicorn takes "unix://" for a prefix, too
+    if not path.startswith("/") or path.startswith("//") or path.endswith("/") or "\0" in path:
         raise Wrong('a socket needs an absolute path: "unix:/run/gateway.sock"')
     if len(path.encode("utf-8", "surrogateescape")) > LONGEST_SOCKET:
         raise Wrong(f"the path of a socket has at most {LONGEST_SOCKET} bytes")
-    return value
+    return f"unix:{path}"
 
 
 def known_host(host):

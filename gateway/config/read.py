@@ -21,6 +21,7 @@ SERVER_VARIABLES = {
 }
 UPSTREAM_VARIABLES = {"base_url": "GATEWAY_UPSTREAM_URL", "api_key": "GATEWAY_UPSTREAM_KEY"}
 LOCAL_VARIABLES = ("GATEWAY_LOCAL_CHAT_URL", "GATEWAY_LOCAL_EMBED_URL")
+TOO_DEEP = "arrays and tables are nested too deeply"
 
 
 def load(environ=os.environ, path=None):
@@ -36,7 +37,7 @@ def load(environ=os.environ, path=None):
     local = not path and not data
     override(data, report)
     at = Place(report)
-    found = at.read(Table(Settings), filled(data, at))
+    found = checked(data, at)
     agreement.check(found, at, local)
     keys = variable(report, "GATEWAY_API_KEYS", api_keys) or ()
     model = LocalModel(variable(report, "GATEWAY_LOCAL_MODEL", model_file)) if local else None
@@ -79,10 +80,19 @@ def parsed(path, report):
     except ValueError:
         at.wrong("a number is too long")
     except RecursionError:
-        at.wrong("arrays and tables are nested too deeply")
+        at.wrong(TOO_DEEP)
     except OSError as error:
         at.wrong(f"can't be read: {error.strerror}")
     report.close()
+
+
+def checked(data, at):
+    """Return what the data become, with None for each part that is wrong."""
+    try:
+        return at.read(Table(Settings), filled(data, at))
+    except RecursionError:  # a key of a thousand parts is a thousand tables, which TOML allows
+        at.wrong(TOO_DEEP)
+    at.report.close()
 
 
 def lone_upstream(report):
@@ -135,7 +145,7 @@ def worker_count(value, at):
 
 def model_file(value, at):
     """Return the absolute path of a model's file whose name can be a model's id."""
-    path = at.report.folder / value
+    path = at.report.folder / os.path.expanduser(value)
     if not path.is_file():
         raise Wrong("there is no such file")
     if not checks.MODEL.fullmatch(path.stem) or "*" in path.stem:

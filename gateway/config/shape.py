@@ -18,6 +18,7 @@ from gateway.key import matches
 BUNDLED_MODEL = "smollm2-135m-instruct"
 BUNDLED_EMBED_MODEL = "smollm2-135m-embed"
 CENTURY_DAYS = 36500
+CLIENT_TIMEOUTS = ("body", "write")  # of the way to a client, where no upstream is known
 
 
 def setting(check, default=MISSING, key=None, repr=True):
@@ -34,10 +35,13 @@ class Table:
     def __call__(self, value, at):
         return self.shape(**self.given(value, at))
 
+    def known(self):
+        return keys(self.shape)
+
     def given(self, value, at):
         """Return the fields that the table gives, and None for what it fails to give."""
         checks.expect(value, (dict,), "a table")
-        known = keys(self.shape)
+        known = self.known()
         for key in value:
             if key not in known:
                 at.into(key).wrong(f"unknown key{meant(key, known)}")
@@ -51,8 +55,17 @@ class Table:
         return given
 
 
+@dataclass(frozen=True)
 class Overrides(Table):
-    """Checks a table that may give some of the keys, and leaves it to be merged with the rest."""
+    """Checks a table that may give some of the keys, and leaves it to be merged with the rest.
+
+    `without` are the keys that count for all or not at all, which it may not give.
+    """
+
+    without: tuple = ()
+
+    def known(self):
+        return {key: part for key, part in super().known().items() if key not in self.without}
 
     def __call__(self, value, at):
         return self.given(value, at)
@@ -138,7 +151,7 @@ class Upstream:
     proxy: str = setting(addresses.proxy, "", repr=False)
     ca_file: str = setting(checks.ca_file, "")
     max_in_flight: int = setting(whole(0, 1_000_000), 0)
-    timeouts: Timeouts = setting(Overrides(Timeouts), Timeouts)
+    timeouts: Timeouts = setting(Overrides(Timeouts, CLIENT_TIMEOUTS), Timeouts)
 
 
 @dataclass(frozen=True)

@@ -16,20 +16,26 @@ BEARER = re.compile(r"bearer +([!-+\--~]+)", re.IGNORECASE)  # printable, no com
 def check(visit):
     """Find the key of a request; decided by the endpoint that matched, never by its path alone.
 
-    Raises InvalidKey or EndpointNotAllowed. What matched nothing and is not below /v1 is let
-    through to its 404.
+    Raises InvalidKey, EndpointNotAllowed or UnknownURL. What matched nothing and is not below /v1
+    is let through to its 404.
     """
     endpoint, environ = visit.endpoint, visit.environ
     if endpoint in PUBLIC or (endpoint is None and not below_v1(visit.path)):
+        refuse_merged(visit)
         return
     if on_ops_listener(visit):
         raise errors.UnknownURL(f"Invalid URL ({visit.method} {visit.path})")
     visit.key = visit.services.keys.verify(token(environ))
     visit.line.key = visit.key.id
-    if environ["PATH_INFO"].startswith("//"):  # the framework would merge the slashes
-        raise errors.UnknownURL(f"Invalid URL ({visit.method} /{visit.path})")
+    refuse_merged(visit)
     if visit.key.endpoints is not None:
         check_endpoint(visit.key, visit.line.endpoint)
+
+
+def refuse_merged(visit):
+    """Raise UnknownURL for a path whose first slashes were merged to find its endpoint."""
+    if visit.environ["PATH_INFO"].startswith("//"):
+        raise errors.UnknownURL(f"Invalid URL ({visit.method} /{visit.path})")
 
 
 def check_endpoint(key, endpoint):

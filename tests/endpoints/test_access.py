@@ -37,6 +37,22 @@ def test_unknown_path_below_v1_is_401_for_a_stranger_and_404_with_a_key(stranger
     assert stranger.get("/", **there).json == GUIDE
 
 
+@pytest.mark.parametrize("path", ["//healthz", "///readyz", "//docs", "//openapi.json", "//nope"])
+def test_slashes_are_not_merged_where_no_key_is_asked_for(stranger, path):
+    for method in ("GET", "POST", "OPTIONS"):
+        answer = stranger.open("/", method=method, environ_overrides={"PATH_INFO": path})
+        refused(answer, 404, "unknown_url")
+    assert stranger.get("/healthz").status_code == 200
+
+
+def test_slashes_of_the_metrics_are_not_merged_on_the_ops_listener(app, stranger):
+    listener = app.extensions["gateway"].settings.server.ops_bind.rpartition(":")
+    there = {"gateway.listener": (listener[0], int(listener[2]))}
+    assert stranger.get("/metrics", environ_overrides=there).status_code == 200
+    merged = stranger.get("/", environ_overrides={**there, "PATH_INFO": "//metrics"})
+    refused(merged, 404, "unknown_url")
+
+
 def test_answer_to_a_wrong_key_is_the_guide_s_to_the_byte(stranger):
     none = stranger.get("/v1/models")
     wrong = stranger.post("/v1/chat/completions", headers={"Authorization": f"Bearer {KEY}x"})

@@ -114,6 +114,13 @@ def test_redis_without_its_package_is_said_and_changes_nothing(own):
     assert "server.redis_url needs the package redis" in told
 
 
+def test_file_that_is_nested_too_deep_is_said_and_changes_nothing(own):
+    own.config.write_text("x" + ".x" * 1000 + " = 1\n" + own.config.read_text())
+    reload_under_load(own)
+    (told,) = refused(own)
+    assert told.endswith("arrays and tables are nested too deeply")
+
+
 def test_redis_url_that_means_nothing_is_said_and_changes_nothing(own):
     change(own, 'redis_url = ""', 'redis_url = "redis://127.0.0.1:6379/?db=limits"')
     reload_under_load(own)
