@@ -6,6 +6,7 @@ later turn builds on it.
 """
 
 import logging
+import math
 import re
 import time
 from functools import partial
@@ -15,6 +16,7 @@ import orjson
 import sqlalchemy as sa
 
 from gateway import errors
+from gateway.schemas.strict_json import pieces_outside
 from gateway.sweeping import Sweeping, in_batches
 from gateway.tables import responses as table
 
@@ -26,7 +28,7 @@ LONGEST = 16 * 1024 * 1024  # bytes of all the turns that a request may build on
 DENSEST = 1_000_000  # commas and opening brackets in them: parsing holds every other client up
 LINKS = 200  # turns that are read one by one; the next one is stored with all before it
 MOST, MOST_BYTES = 100_000, 1024**3  # responses of one key: beyond these the oldest go
-BATCH = 100  # rows deleted at once
+BATCH, WEIGHT = 100, 64 * 1024**2  # rows deleted at once, and bytes of them
 EVERY = 60  # seconds between two sweeps; fewer where the retention is short
 REST = 5  # seconds in which nothing is stored once the database was away
 
@@ -39,14 +41,18 @@ class History(NamedTuple):
 
 
 class Stored(Sweeping):
-    """The stored responses of all keys; `hours` is how long they are kept."""
+    """The stored responses of all keys; `hours` is how long they are kept.
 
-    def __init__(self, database, hours, clock=time.time):
+    Dates are `clock`'s, and pauses go by `ticks`, which nobody puts forward or back.
+    """
+
+    def __init__(self, database, hours, clock=time.time, ticks=time.monotonic):
         self.database, self.seconds, self.clock = database, hours * 3600, clock
+        self.ticks = ticks
         every = min(EVERY, self.seconds / 4)
         super().__init__((every / 2, every * 1.5), "stored responses could not be swept")
         self.busy = set()  # keys that have stored something since the last sweep
-        self.resting = 0.0
+        self.resting = -math.inf
 
     def put(self, key, response, added, previous=None, before=None):
         """Store a response that has ended, and tell whether that was possible.
@@ -54,7 +60,7 @@ class Stored(Sweeping):
         `added` are the items that its request brought, `previous` the id of the response that it
         builds on and `before` that one's History. Raises nothing: the answer has been paid for.
         """
-        if self.clock() < self.resting:
+        if self.ticks() < self.resting:
             return False
         try:
             row = self.row(key, response, added)
@@ -62,7 +68,7 @@ class Stored(Sweeping):
                 return False
             self.database.write(partial(insert, row=row, previous=previous, before=before))
         except errors.DependencyUnavailable:
-            self.resting = self.clock() + REST
+            self.resting = self.ticks() + REST
             log.warning("a response was not stored, because the database is away")
             return False
         except Exception as exc:
@@ -137,14 +143,19 @@ class Stored(Sweeping):
 def measure(rows):
     """Raise InvalidValue for turns that are too much to be read again and again."""
     found = [data for row in rows for data in (row.input, row.output)]
-    marks = sum(data.count(mark) for data in found for mark in (b",", b"[", b"{"))
-    if sum(map(len, found)) > LONGEST or marks > DENSEST:
+    if sum(map(len, found)) > LONGEST or dense(found):
         raise errors.InvalidValue(
             "This conversation has grown too long to be continued. Start a new one with a "
             "summary of it.",
             "previous_response_id",
             "context_length_exceeded",
         )
+
+
+def dense(texts):
+    """Tell whether texts of JSON hold too much; what is in strings costs a second look at most."""
+    marks = sum(data.count(mark) for data in texts for mark in (b",", b"[", b"{"))
+    return marks > DENSEST and sum(pieces_outside(data, DENSEST) for data in texts) > DENSEST
 
 
 def unfolded(rows):
@@ -162,10 +173,16 @@ PARENT = sa.select(table.c.id).where(MINE).with_for_update(read=True, key_share=
 INSERT = table.insert()
 REMOVE = table.delete().where(MINE, CHILDLESS)
 HIDE = table.update().where(MINE).values(expires_at=0)
-SPENT = sa.select(table.c.id).where(table.c.expires_at <= sa.bindparam("now"), CHILDLESS)
-PURGE = table.delete().where(
-    table.c.id.in_(SPENT.limit(BATCH).with_for_update(skip_locked=True).scalar_subquery())
+# A statement that waits for a lock still sees what was there before it: no turn that was stored
+# meanwhile. So rows are locked first, and what builds on them is looked for by the next statement.
+HOLD = sa.select(table.c.id).where(MINE).with_for_update()
+SPENT = (
+    sa.select(table.c.id, table.c.size)
+    .where(table.c.expires_at <= sa.bindparam("now"), CHILDLESS)
+    .limit(BATCH)
+    .with_for_update(skip_locked=True, of=table)
 )
+PURGE = table.delete().where(table.c.id.in_(sa.bindparam("ids", expanding=True)), CHILDLESS)
 
 
 def _turns():
@@ -191,6 +208,7 @@ def turns(connection, mine):
 
 def remove(connection, mine):
     """Delete a row, or hide it while later turns build on it."""
+    connection.execute(HOLD, mine)
     return connection.execute(REMOVE, mine).rowcount or connection.execute(HIDE, mine).rowcount
 
 
@@ -207,7 +225,23 @@ def insert(connection, row, previous, before):
 
 def purge(connection, now):
     """Delete a batch of rows that have run out and that nothing builds on; return how many."""
-    return connection.execute(PURGE, {"now": now}).rowcount
+    found = connection.execute(SPENT, {"now": now}).all()
+    return connection.execute(PURGE, {"ids": portion(found, WEIGHT)}).rowcount if found else 0
+
+
+def portion(rows, weight):
+    """Return the ids of the first of some (id, bytes) that weigh no more than that; at least one.
+
+    PostgreSQL ends a statement that takes too long, and a batch that is always too heavy for its
+    time would never go.
+    """
+    ids, total = [], 0
+    for id, size in rows:
+        total += size
+        if ids and total > weight:
+            break
+        ids.append(id)
+    return ids
 
 
 def trim(connection, key):

@@ -24,9 +24,9 @@ class Ended(NamedTuple):
 
 
 class Back(NamedTuple):
-    """A job that is to be queued again, for not before a time in unix seconds."""
+    """A job that is to be queued again, and to wait some seconds there."""
 
-    not_before: float | None = None
+    wait: float = 0
 
 
 CANCELLED = Ended("cancelled")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from gateway import errors, usage
 from gateway.jobs import statements as sql
+from gateway.stored import portion
 from gateway.tables import usage as usage_table
 
 LONGEST = 2**31 - 1  # milliseconds that a row of usage can hold
@@ -47,18 +48,27 @@ def lock(connection, name):
 
 
 def release(connection, told, values):
-    rows = connection.execute(sql.RELEASE, values).all()
-    account(connection, told, [row for row in rows if row.status == "cancelled"])
-    return bool(rows)
+    if values["of_wait"]:  # before any row, so that nobody who holds it waits for us
+        lock(connection, values["of_key"])
+    row = connection.execute(sql.RELEASE, values).first()
+    if row is None:
+        return False
+    if row.status == "cancelled":
+        account(connection, told, [row])
+    elif values["of_wait"] and row.stale:
+        connection.execute(sql.BEHIND, values)
+    return True
 
 
 def finish(connection, query, usage_row, also, values):
     """End a job that is still its worker's, and write its usage down; tell whether it was."""
-    if connection.execute(query, values).first() is None:
+    row = connection.execute(query, values).first()
+    if row is None:
         return False
+    connection.execute(sql.WAKE, {**values, "of_key": row.key})
+    also(connection)
     if usage_row is not None:
         usage.insert(connection, [usage_row])
-    also(connection)
     return True
 
 
@@ -79,11 +89,11 @@ def discard(connection, also, values):
     row = connection.execute(sql.DISCARD, values).first()
     if row is None:
         return False
+    for clean in also:
+        clean(connection, [row.id])
     if row.status in sql.OPEN_STATUSES:
         ended = {**row._mapping, "status": "cancelled", "cancelled_at": values["now"]}
         count_unknown(connection, [SimpleNamespace(**ended)])
-    for clean in also:
-        clean(connection, [row.id])
     return True
 
 
@@ -100,8 +110,8 @@ def page(connection, order, most, after, values):
 
 def account(connection, told, jobs):
     """Write down what is known of jobs that ended without their worker."""
-    count_unknown(connection, jobs)
     told.ended(connection, jobs)
+    count_unknown(connection, jobs)  # the last: others that add to the same sums wait for it
 
 
 def count_unknown(connection, jobs):
@@ -146,11 +156,15 @@ def mend(connection, told, said, values):
     return done
 
 
-def purge(connection, also, values):
-    """Delete a batch of what has run out, with what others keep of it; return how many."""
-    ids = connection.scalars(sql.OLD, values).all()
+def purge(connection, also, weight, values):
+    """Delete a batch of what has run out, with what others keep of it.
+
+    Returns how many, which weigh `weight` bytes at most, and whether there may be more.
+    """
+    found = connection.execute(sql.OLD, values).all()
+    ids = portion(found, weight)
     if ids:
         for clean in also:
             clean(connection, ids)
         connection.execute(sql.DELETE, {"of_ids": ids})
-    return len(ids)
+    return len(ids), len(ids) < len(found) or len(found) == sql.BATCH

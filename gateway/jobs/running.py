@@ -18,6 +18,7 @@ from gateway.upstreams.base import Call
 log = logging.getLogger("gateway")
 
 AGAIN = 0.5  # seconds before the database is asked once more that was away
+BRIEFEST = 0.5  # seconds that a job waits whose key is at its limits, however soon it might go on
 OF_STREAMS = ("stream", "stream_options")
 CANCELLED, DRAINED, LOST = "cancelled", "drained", "lost"  # why a job is stopped
 
@@ -57,9 +58,9 @@ class Running:
     that end, and may raise DependencyUnavailable.
     """
 
-    def __init__(self, services, claimed, sink=NO_SINK, sleep=time.sleep, clock=time.time):
+    def __init__(self, services, claimed, sink=NO_SINK, sleep=time.sleep):
         self.services, self.claimed, self.sink = services, claimed, sink
-        self.sleep, self.clock = sleep, clock
+        self.sleep = sleep
         self.line = Line(claimed.request_id, "POST", PATHS[claimed.endpoint])
         self.line.key, self.line.endpoint = claimed.key, claimed.endpoint
         self.kept = Kept()
@@ -82,7 +83,7 @@ class Running:
         if found is None:
             log.warning("job %s is no longer this worker's", self.claimed.id)
         elif isinstance(found, ends.Back):
-            self.insist(self.services.jobs.release, found.not_before)
+            self.insist(self.services.jobs.release, found.wait)
         else:
             self.finish(found)
 
@@ -95,7 +96,7 @@ class Running:
             return self.stopped()
         except errors.GatewayError as error:
             if limited(error):
-                return ends.Back(self.clock() + error.retry_after)
+                return ends.Back(max(error.retry_after, BRIEFEST))
             return ends.failed(error)
         except Exception as exc:
             log.error("a job failed", exc_info=exc)

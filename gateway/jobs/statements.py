@@ -18,6 +18,7 @@ OPEN_STATUSES = (QUEUED, RUNNING)
 STATUSES = (*OPEN_STATUSES, *ENDED)
 BATCH = 100  # rows that a sweep changes or deletes at once
 SPACING = 1.0  # seconds by which a job queues behind the one before it of the same key
+STALE = 30.0  # seconds that a key may stand before newer jobs while it only waits for its limits
 
 
 class Now(FunctionElement):
@@ -96,13 +97,21 @@ ADD = (
     .returning(*SHOWN)
 )
 
-# Taking: the first in the queue that may run now and that nobody else is just taking.
-READY = (row.status == QUEUED) & (row.not_before <= now)
+# Taking: the first in the queue that may run now and that nobody else is just taking. Where one
+# waits for its key's limits, those behind it of that key would be tried for nothing, all of them.
+ahead = table.alias("ahead")
+HELD_UP = sa.exists().where(
+    ahead.c.key == row.key,
+    ahead.c.status == QUEUED,
+    ahead.c.place < row.place,
+    ahead.c.not_before > now,
+)
+READY = (row.status == QUEUED) & (row.not_before <= now) & ~HELD_UP
 WAITING = sa.select(sa.exists().where(READY))
 FIRST = sa.select(row.id).where(READY).order_by(row.place).limit(1)
 CLAIM = (
     table.update()
-    .where(row.id == FIRST.with_for_update(skip_locked=True).scalar_subquery())
+    .where(row.id == FIRST.with_for_update(skip_locked=True, of=table).scalar_subquery())
     .values(
         status=RUNNING,
         worker=given("worker"),
@@ -174,6 +183,7 @@ def yield_to_cancel(asked, **otherwise):
     }
 
 
+WAIT = given("wait", sa.Double)
 # Whoever gives a job back that is to be cancelled has cancelled it.
 RELEASE = (
     table.update()
@@ -181,11 +191,35 @@ RELEASE = (
     .values(
         **yield_to_cancel(row.cancel, status=QUEUED),
         attempts=row.attempts - given("unspent", sa.Integer),
-        not_before=given("not_before", sa.Double),
+        not_before=sa.case((WAIT > 0, now + WAIT), else_=0),
         started_at=None,
         **FREE,
     )
-    .returning(*SHOWN)
+    .returning(*SHOWN, (row.place < now - STALE).label("stale"))
+)
+# A key at its limits goes behind who has come meanwhile, with all that it has queued, or each of
+# its tries would come before a newer job of another key. Now and then: that writes many rows.
+ORDERED = (
+    sa.select(
+        row.id, sa.func.row_number().over(order_by=(row.created_at, row.place)).label("number")
+    )
+    .where(row.key == given("key"), row.status == QUEUED)
+    .subquery()
+)
+BEHIND = (
+    table.update()
+    .where(row.id == ORDERED.c.id)
+    .values(place=now + SPACING * (ORDERED.c.number - 1))
+)
+# One that ends has given its slot back, which the key's first job that waits may take at once.
+WAITS = sa.select(row.id).where(row.key == given("key"), row.status == QUEUED, row.not_before > now)
+WAKE = (
+    table.update()
+    .where(
+        row.id
+        == WAITS.order_by(row.place).limit(1).with_for_update(skip_locked=True).scalar_subquery()
+    )
+    .values(not_before=0)
 )
 # One statement, so that nobody takes or ends the job between a look and the change.
 CANCEL = (
@@ -256,7 +290,8 @@ MEND = {
         end("expired", THESE),
     ),
 }
-OLD = due(row.expires_at <= now)
+BYTES = sum(sa.func.coalesce(sa.func.length(large), 0) for large in (row.payload, row.result))
+OLD = due(row.expires_at <= now).add_columns(BYTES)
 DELETE = table.delete().where(THESE)
 DISCARD = table.delete().where(MINE).returning(*SHOWN)
 COUNTS = sa.select(row.status, sa.func.count()).group_by(row.status)

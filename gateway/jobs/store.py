@@ -104,13 +104,13 @@ class Jobs:
         """
         return self.write(rows.count, sql.ANSWERED, **held(claimed)) == 1
 
-    def release(self, claimed, not_before=None, spent=False):
+    def release(self, claimed, wait=0, spent=False):
         """Give back a job whose answer has not begun; tell whether it was still ours to give.
 
-        It is queued again, for not before a time in unix seconds, and has used up an attempt only
-        where that was `spent`. One that is to be cancelled is cancelled by this.
+        It is queued again, to `wait` some seconds with those behind it of its key, and has used up
+        an attempt only where that was `spent`. One that is to be cancelled is cancelled by this.
         """
-        more = {"of_not_before": not_before or 0, "of_unspent": 0 if spent else 1}
+        more = {"of_key": claimed.key, "of_wait": wait, "of_unspent": 0 if spent else 1}
         release = partial(rows.release, told=self.told)
         return self.write(release, **held(claimed), **more, **self.ending(CANCELLED))
 

@@ -9,6 +9,7 @@ import orjson
 from gateway import errors, metrics
 from gateway.jobs import rows
 from gateway.jobs import statements as sql
+from gateway.stored import WEIGHT
 from gateway.sweeping import Sweeping, in_batches
 
 EVERY = (5, 10)  # seconds between two sweeps
@@ -34,7 +35,7 @@ class Sweep(Sweeping):
     def __init__(self, jobs, also=(), clock=time.monotonic):
         super().__init__(EVERY, "jobs could not be swept")
         self.jobs, self.also, self.clock = jobs, list(also), clock
-        self.counted = -COUNT
+        self.counted, self.weight = -COUNT, WEIGHT
 
     def run(self, stop):
         """Sweep now and then; counts begin at 0, or nobody could see the first one grow."""
@@ -61,9 +62,15 @@ class Sweep(Sweeping):
 
     def purge(self):
         """Delete a batch of jobs that have run out; tell whether there may be more."""
-        number = self.jobs.write(partial(rows.purge, also=self.also))
+        try:
+            purge = partial(rows.purge, also=self.also, weight=self.weight)
+            number, more = self.jobs.write(purge)
+        except errors.DependencyUnavailable:  # It may have been too much for the time it has.
+            self.weight = max(self.weight // 2, 1)
+            raise
+        self.weight = min(self.weight * 2, WEIGHT)
         swept("deleted", number)
-        return number == sql.BATCH
+        return more
 
     def count(self):
         """Set the gauge: what is open each time, what has ended now and then."""

@@ -17,17 +17,20 @@ PAUSE = 0.002  # seconds in which first uses gather for the next look, where the
 
 
 class Account:
-    """A key's budget in one period: what its name is, and when it was used and seeded."""
+    """A key's budget in one period: what its name is, and when it was used and seeded.
+
+    Periods are a matter of the date, `now`; pauses go by `tick`, which nobody puts back.
+    """
 
     __slots__ = ("key", "period", "since", "until", "name", "epoch", "used", "seeded", "ready")
 
-    def __init__(self, key, now):
+    def __init__(self, key, now, tick):
         self.key, self.period = key.id, key.period
         self.since = periods.start(key.period, now)
         self.until = periods.end(key.period, now) or math.inf
         self.name = f"budget:{key.id}:{self.since}"
         self.epoch = None  # the store's, once that was told what the table knows
-        self.used, self.seeded = now, -math.inf
+        self.used, self.seeded = tick, -math.inf
         self.ready = threading.Event()
 
     def stale(self, key, now, epoch):
@@ -36,9 +39,9 @@ class Account:
             return True
         return not self.since <= now < self.until or self.period != key.period
 
-    def due(self, now):
+    def due(self, tick):
         """Tell whether it was used since its store was last told what the table knows."""
-        return self.seeded < self.used and now - self.seeded >= EVERY
+        return self.seeded < self.used and tick - self.seeded >= EVERY
 
 
 class Budgets:
@@ -52,8 +55,8 @@ class Budgets:
     takes all that do. A key used alone waits for its own look, and one of many not much longer.
     """
 
-    def __init__(self, store, spent, clock=time.time):
-        self.store, self.spent, self.clock = store, spent, clock
+    def __init__(self, store, spent, clock=time.time, ticks=time.monotonic):
+        self.store, self.spent, self.clock, self.ticks = store, spent, clock, ticks
         self.accounts = {}
         self.at_once = AT_ONCE
         self.changing = threading.Lock()
@@ -71,7 +74,7 @@ class Budgets:
             or found.period != key.period
         ):
             found = self.ready(key, now)
-        found.used = now
+        found.used = self.ticks()
         return found.name
 
     def ready(self, key, now):
@@ -89,7 +92,7 @@ class Budgets:
             found = self.accounts.get(key.id)
             if found is not None and not found.stale(key, now, self.store.epoch):
                 return found
-            found = self.accounts[key.id] = Account(key, now)
+            found = self.accounts[key.id] = Account(key, now, self.ticks())
             self.waiting.append(found)
             if not self.seeding:
                 threading.Thread(target=self.seed_waiting, daemon=True).start()
@@ -133,7 +136,7 @@ class Budgets:
 
     def seed_safely(self, accounts, since):
         """Seed accounts of one `since` and tell whether the database is there."""
-        now = self.clock()
+        tick = self.ticks()
         try:
             spent = self.spent([account.key for account in accounts], since)
             epoch = self.tell([("seed", a.name, spent[a.key], a.until) for a in accounts])
@@ -146,7 +149,7 @@ class Budgets:
             return True
         self.at_once = min(self.at_once + 1, AT_ONCE)
         for account in accounts:
-            account.seeded, account.epoch = now, epoch
+            account.seeded, account.epoch = tick, epoch
             account.ready.set()
         return True
 
@@ -161,11 +164,11 @@ class Budgets:
 
     def refresh(self):
         """Seed the accounts that are due, and forget those that nobody uses."""
-        now, due = self.clock(), []
+        tick, due = self.ticks(), []
         for account in list(self.accounts.values()):
-            if now - account.used > IDLE:
+            if tick - account.used > IDLE:
                 self.accounts.pop(account.key, None)
-            elif account.due(now):
+            elif account.due(tick):
                 due.append(account)
         self.seed(due)
 

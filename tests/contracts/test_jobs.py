@@ -3,10 +3,14 @@
 import contextlib
 import threading
 import time
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 
 from gateway import errors
+from gateway.jobs import rows
 from gateway.jobs import store as module
 from gateway.jobs import sweep as sweeping
 from gateway.jobs.store import LEASE, Jobs
@@ -25,6 +29,19 @@ from tests.contracts.queueing import (
 )
 
 UNKNOWN = "job_" + "0" * 32
+
+
+@contextlib.contextmanager
+def listening(database, statements):
+    """Add the statements that a database is asked."""
+
+    def hear(connection, cursor, statement, *args):
+        statements.append(statement)
+
+    engine = database.read(lambda connection: connection.engine)
+    sa.event.listen(engine, "before_cursor_execute", hear)
+    yield
+    sa.event.remove(engine, "before_cursor_execute", hear)
 
 
 class JobsContract:
@@ -232,18 +249,13 @@ class JobsContract:
     def test_job_given_back_is_taken_again_when_it_may_be(self, jobs):
         id = add(jobs).id
         claimed = jobs.claim("w")
-        assert jobs.release(claimed, not_before=time.time() + 1000)
+        assert jobs.release(claimed, wait=1000)
 
         row = jobs.get("mine", id)
         assert (row.status, row.attempts, row.started_at) == ("queued", 0, None)
         assert jobs.claim("w") is None
         later(jobs, 1001)
         assert jobs.claim("w").id == id
-
-    def test_job_that_waits_does_not_hold_up_the_next_one(self, jobs):
-        ids = [add(jobs, number).id for number in range(2)]
-        assert jobs.release(jobs.claim("w"), not_before=time.time() + 1000)
-        assert jobs.claim("w").id == ids[1]
 
     def test_attempt_that_was_spent_is_not_given_back(self, jobs):
         add(jobs)
@@ -415,6 +427,43 @@ class JobsContract:
         later(many, HOUR + 1)
         sweep(many)
         assert many.newest(1000) == []
+
+    def test_sweep_deletes_no_more_at_once_than_the_database_has_time_for(self, jobs):
+        for number in range(5):
+            add(jobs, number)
+            complete(jobs, jobs.claim("w"), result=b"x" * 1000)
+        later(jobs, HOUR + 1)
+
+        def purged(weight):
+            return jobs.write(partial(rows.purge, also=(), weight=weight))
+
+        found = [purged(weight) for weight in (1, 2000, 10_000, 1)]
+        assert found == [(1, True), (2, True), (2, False), (0, False)]
+
+    @pytest.mark.parametrize("way", ["finish", "cancel", "release", "discard"])
+    def test_sums_of_usage_are_held_by_the_last_statement(self, jobs, database, way):
+        statements, claimed = [], None
+        id = add(jobs).id
+        claimed = jobs.claim("w")
+        if way == "release":
+            jobs.cancel("mine", id)
+        run = {
+            "finish": lambda: complete(jobs, claimed, also=note),
+            "cancel": lambda: jobs.cancel("mine", id),
+            "release": lambda: jobs.release(claimed, spent=True),
+            "discard": lambda: jobs.discard("mine", id, also=[note]),
+        }[way]
+
+        def note(connection, *args):
+            connection.execute(sa.text("select 42"))
+
+        jobs.told = SimpleNamespace(ended=note)
+        if way == "cancel":
+            assert jobs.release(claimed, spent=True)
+        with listening(database, statements):
+            assert run()
+        assert any("42" in each for each in statements)
+        assert "usage_totals" in statements[-1]
 
     @pytest.mark.parametrize("order", ["asc", "desc"])
     def test_pages_show_every_job_once(self, jobs, order):

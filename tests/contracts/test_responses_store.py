@@ -1,13 +1,28 @@
 """What the stored responses promise over every database."""
 
 import threading
+import time
+from functools import partial
 
 import pytest
+import sqlalchemy as sa
 
 from gateway import errors, stored
 from gateway.database import Database
 from gateway.stored import Stored
 from tests.contracts.keeping import HOUR, Clock, conversation, held, named, put, response, said
+
+HELD_UP = sa.text(
+    "select exists (select from pg_locks where not granted "
+    "and pg_backend_pid() = any(pg_blocking_pids(pid)))"
+)
+
+
+def wait_for(holds):
+    deadline = time.monotonic() + 4
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class StoredContract:
@@ -80,6 +95,11 @@ class StoredContract:
             found = store.history("mine", named(number))
             assert found.items == conversation(*range(number + 1)) + response(number)["output"]
             assert found.links <= 3
+
+    def test_commas_in_what_was_said_make_no_conversation_too_long(self, store, monkeypatch):
+        monkeypatch.setattr(stored, "DENSEST", 25)
+        put(store, 1, text='a,b;[{"c",\\' * 50)
+        assert store.history("mine", named(1)).items
 
     @pytest.mark.parametrize("bound", [("LONGEST", 400), ("DENSEST", 25)])
     def test_conversation_that_grew_too_long_is_refused_in_a_sentence(
@@ -179,6 +199,20 @@ class StoredContract:
         store.sweep(threading.Event())
         assert held(store) == {2000}
 
+    def test_sweep_takes_no_more_at_once_than_the_database_has_time_for(
+        self, store, clock, monkeypatch
+    ):
+        for number in range(5):
+            put(store, number, text="x" * 1000)
+        size = store.row("mine", response(1, text="x" * 1000), [said(1)])["size"]
+        clock.now += HOUR
+
+        def purged(weight):
+            monkeypatch.setattr(stored, "WEIGHT", weight)
+            return store.database.write(partial(stored.purge, now=clock.now))
+
+        assert [purged(weight) for weight in (1, 2 * size, 9 * size, 1)] == [1, 2, 2, 0]
+
     def test_same_id_is_stored_once(self, store):
         assert put(store, 1)
         assert not put(store, 1, text="other")
@@ -240,6 +274,7 @@ class TestSQLite(StoredContract):
     def test_nothing_is_stored_for_a_while_once_the_database_was_away(
         self, store, clock, tmp_path, caplog
     ):
+        store.ticks = ticks = Clock()
         path = tmp_path / "gateway.db"
         put(store, 1)
         path.rename(path.with_suffix(".away"))
@@ -250,10 +285,42 @@ class TestSQLite(StoredContract):
 
         assert not put(store, 3)
         assert caplog.messages.count("a response was not stored, because the database is away") == 1
-        clock.now += stored.REST
+        clock.now += stored.REST  # a date that was put right is no time that has passed
+        assert not put(store, 3)
+        ticks.now += stored.REST
         assert put(store, 4)
         assert held(store) == {1, 4}
 
 
 class TestPostgreSQL(StoredContract):
     dialect = "postgresql"
+
+    def test_turn_that_is_stored_while_its_past_is_deleted_keeps_it(self, store, other):
+        put(store, 1)
+        before, row = store.history("mine", named(1)), store.row("mine", response(2), [said(2)])
+        deleting = threading.Thread(target=other.delete, args=("mine", named(1)))
+
+        def insert(connection):
+            stored.insert(connection, row, named(1), before)
+            deleting.start()
+            wait_for(lambda: connection.scalar(HELD_UP))  # our lock holds the deletion up
+
+        store.database.write(insert)
+        deleting.join()
+        assert store.get("mine", named(1)) is None
+        assert store.items("mine", named(2)) == conversation(1, 2)
+
+    def test_sweep_passes_over_what_a_turn_is_just_stored_behind(self, store, other, clock):
+        put(store, 1)
+        before, row = store.history("mine", named(1)), store.row("mine", response(2), [said(2)])
+        row["expires_at"] += HOUR
+
+        def insert(connection):
+            stored.insert(connection, row, named(1), before)
+            clock.now += HOUR
+            other.sweep(threading.Event())
+
+        store.database.write(insert)
+        other.sweep(threading.Event())
+        assert held(store) == {1, 2}
+        assert store.items("mine", named(2)) == conversation(1, 2)

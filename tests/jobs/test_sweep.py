@@ -66,6 +66,26 @@ def test_ended_jobs_are_counted_now_and_then_and_open_ones_each_time(jobs, monke
     assert asked == [sql.COUNTS, sql.OPEN_COUNTS, sql.OPEN_COUNTS, sql.COUNTS, sql.OPEN_COUNTS]
 
 
+def test_batch_that_is_too_much_for_the_database_is_tried_again_as_a_smaller_one(jobs, monkeypatch):
+    weights, faults = [], [errors.DependencyUnavailable()] * 2
+
+    def purge(connection, also, weight, values):
+        weights.append(weight)
+        if faults:
+            raise faults.pop()
+        return 0, False
+
+    monkeypatch.setattr(module.rows, "purge", purge)
+    sweep = Sweep(jobs)
+    for _ in range(2):
+        with pytest.raises(errors.DependencyUnavailable):
+            sweep.purge()
+    for _ in range(4):
+        sweep.purge()
+    most = module.WEIGHT
+    assert weights == [most, most // 2, most // 4, most // 2, most, most]
+
+
 def test_stop_ends_a_long_sweep(jobs, monkeypatch):
     stop = threading.Event()
     monkeypatch.setattr(module.sql, "BATCH", 0)  # there always seems to be more

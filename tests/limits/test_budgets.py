@@ -5,7 +5,7 @@ import pytest
 
 from gateway import errors
 from gateway.limits import budgets
-from tests.limits.counted import NOON, World, call, key
+from tests.limits.counted import NOON, Clock, World, call, key
 
 DAY = 86400
 
@@ -13,6 +13,7 @@ DAY = 86400
 @pytest.fixture
 def world(tmp_path):
     made = World(tmp_path, budget=1_000_000)
+    made.limits.budgets.ticks = made.clock
     yield made
     made.limits.close()
 
@@ -170,6 +171,19 @@ def test_keys_in_use_are_looked_at_twice_a_minute_and_idle_ones_not(world):
     world.clock.now += budgets.IDLE
     world.limits.budgets.refresh()
     assert world.limits.budgets.accounts == {}
+
+
+def test_clock_that_is_put_back_keeps_no_key_from_being_looked_at(world):
+    looks = []
+    world.limits.budgets.spent = lambda keys, since: looks.extend(keys) or dict.fromkeys(keys, 0)
+    world.limits.budgets.ticks = Clock(0)
+    world.account()
+    looks.clear()
+    world.clock.now -= DAY / 4
+    world.limits.budgets.ticks.now += budgets.EVERY
+    world.account()
+    world.limits.budgets.refresh()
+    assert looks == [world.key.id]
 
 
 def test_other_store_learns_from_the_table_before_it_lends_anything(world):

@@ -60,6 +60,7 @@ def table():
 def world(tmp_path, table):
     made = World(tmp_path)
     made.limits.budgets.spent = table.spent
+    made.limits.budgets.ticks = made.clock
     yield made
     table.open.set()
     until(lambda: not made.limits.budgets.seeding)
