@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from gateway import errors
 from gateway.schemas.strict_json import pieces_outside
-from gateway.sweeping import Sweeping, in_batches
+from gateway.sweeping import WEIGHT, Sweeping, in_batches, portion
 from gateway.tables import responses as table
 
 log = logging.getLogger("gateway")
@@ -28,7 +28,7 @@ LONGEST = 16 * 1024 * 1024  # bytes of all the turns that a request may build on
 DENSEST = 1_000_000  # commas and opening brackets in them: parsing holds every other client up
 LINKS = 200  # turns that are read one by one; the next one is stored with all before it
 MOST, MOST_BYTES = 100_000, 1024**3  # responses of one key: beyond these the oldest go
-BATCH, WEIGHT = 100, 64 * 1024**2  # rows deleted at once, and bytes of them
+BATCH = 100  # rows deleted at once
 EVERY = 60  # seconds between two sweeps; fewer where the retention is short
 REST = 5  # seconds in which nothing is stored once the database was away
 
@@ -227,21 +227,6 @@ def purge(connection, now):
     """Delete a batch of rows that have run out and that nothing builds on; return how many."""
     found = connection.execute(SPENT, {"now": now}).all()
     return connection.execute(PURGE, {"ids": portion(found, WEIGHT)}).rowcount if found else 0
-
-
-def portion(rows, weight):
-    """Return the ids of the first of some (id, bytes) that weigh no more than that; at least one.
-
-    PostgreSQL ends a statement that takes too long, and a batch that is always too heavy for its
-    time would never go.
-    """
-    ids, total = [], 0
-    for id, size in rows:
-        total += size
-        if ids and total > weight:
-            break
-        ids.append(id)
-    return ids
 
 
 def trim(connection, key):

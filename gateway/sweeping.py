@@ -8,6 +8,7 @@ from gateway import errors
 log = logging.getLogger("gateway")
 
 PAUSE = 0.05  # seconds for other writers between two batches
+WEIGHT = 64 * 1024**2  # bytes of rows deleted at once
 
 
 class Sweeping:
@@ -40,3 +41,18 @@ def in_batches(batch, stop):
     """Call `batch()` for as long as it tells that there may be more, or until `stop` is set."""
     while batch() and not stop.wait(PAUSE):
         pass
+
+
+def portion(rows, weight):
+    """Return the ids of the first of some (id, bytes) that weigh no more than that; at least one.
+
+    PostgreSQL ends a statement that takes too long, and a batch that is always too heavy for its
+    time would never go.
+    """
+    ids, total = [], 0
+    for id, size in rows:
+        total += size
+        if ids and total > weight:
+            break
+        ids.append(id)
+    return ids

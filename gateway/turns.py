@@ -4,7 +4,7 @@ The items of earlier turns are kept as they were sent and answered. Here they ge
 which an upstream can be told them, and the one in which they are listed to the client.
 """
 
-from gateway.translate.items import PREFIXES, new_id
+from gateway.translate.items import PREFIXES, kind_of, new_id
 
 UNFINISHED = ("in_progress", "incomplete")
 
@@ -101,11 +101,6 @@ def identified(items):
 
 def named(item):
     return isinstance(item.get("id"), str) and item["id"] != ""
-
-
-def kind_of(item):
-    kind = item.get("type")
-    return kind if isinstance(kind, str) else "message" if "role" in item else "item_reference"
 
 
 def told(items):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from gateway import errors, usage
 from gateway.jobs import statements as sql
-from gateway.stored import portion
+from gateway.sweeping import portion
 from gateway.tables import usage as usage_table
 
 LONGEST = 2**31 - 1  # milliseconds that a row of usage can hold

@@ -9,8 +9,7 @@ import orjson
 from gateway import errors, metrics
 from gateway.jobs import rows
 from gateway.jobs import statements as sql
-from gateway.stored import WEIGHT
-from gateway.sweeping import Sweeping, in_batches
+from gateway.sweeping import WEIGHT, Sweeping, in_batches
 
 EVERY = (5, 10)  # seconds between two sweeps
 COUNT = 60  # seconds between two counts of the jobs that have ended, which may be many

@@ -109,6 +109,12 @@ def named(item, *names):
     return new_id(item.get("type"))
 
 
+def kind_of(item):
+    """Return an item's type, which messages and references may leave out."""
+    kind = item.get("type")
+    return kind if isinstance(kind, str) else "message" if "role" in item else "item_reference"
+
+
 def new_id(kind):
     prefix = PREFIXES.get(kind, "item") if isinstance(kind, str) else "item"
     return f"{prefix}_{secrets.token_hex(16)}"

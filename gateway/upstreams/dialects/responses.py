@@ -11,7 +11,7 @@ from gateway.schemas import wording
 from gateway.translate import response
 from gateway.translate.events import unfold
 from gateway.translate.growth import Growth
-from gateway.translate.items import Items
+from gateway.translate.items import Items, kind_of
 from gateway.upstreams import faults, relay
 
 PATH = "/responses"
@@ -46,8 +46,7 @@ def remembered(payload):
 def told(given):
     """Raise ResponseNotFound where an item only refers to one, which nobody here holds."""
     for number, item in enumerate(given if isinstance(given, list) else ()):
-        kind = item.get("type")
-        if kind == "item_reference" or (kind is None and "role" not in item):
+        if kind_of(item) == "item_reference":
             text = f"Item with id '{wording.shown(item.get('id'))}' not found."
             raise errors.ResponseNotFound(text, f"input[{number}].id")
 
